@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+# Labyrinth.  "make help" lists the targets.
+
+BUILD ?= release
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+V ?= 0
+VERSION := 0.1.0
+OUT := build/$(BUILD)
+
+WARN := -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wpointer-arith -Wwrite-strings -Wframe-larger-than=512
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+CFLAGS_release := -O2 -g
+CFLAGS_debug := -O1 -g -DLAB_DEBUG
+CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -DLAB_NO_RSEQ
+CFLAGS_tsan := -O1 -g -fsanitize=thread -DLAB_NO_RSEQ
+ifeq ($(CFLAGS_$(BUILD)),)
+$(error BUILD=$(BUILD) is not one of release debug asan tsan)
+endif
+CFLAGS ?= $(CFLAGS_$(BUILD))
+ALL_CFLAGS := $(CFLAGS) -std=gnu11 -fPIC -fvisibility=hidden -ftls-model=initial-exec \
+	-fno-plt -fno-semantic-interposition $(WARN) -Isrc -Iinclude -MMD -MP
+SANITIZE := $(filter -fsanitize=%,$(CFLAGS))
+LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,noexecstack \
+	-Wl,-Bsymbolic-functions -Wl,--no-undefined -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
+
+CORE_SRC := $(wildcard src/*/*.c)
+CORE_OBJ := $(CORE_SRC:%.c=$(OUT)/%.o)
+PRELOAD_SRC := preload/glibc.c preload/loader.c preload/operators.c
+PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(OUT)/%.o)
+
+# exceptions of the C++ library's operator new pass through ours
+$(OUT)/preload/operators.o: ALL_CFLAGS += -fexceptions
+
+LIBS := $(OUT)/liblabyrinth.so $(OUT)/liblabyrinth.a $(OUT)/liblabyrinth-preload.so
+PRODUCTS := $(LIBS) $(OUT)/labyrinth
+
+ifeq ($(V),0)
+Q := @
+say = @printf '  %-7s %s\n' $(1) $(2)
+else
+say = @true
+endif
+
+.PHONY: all
+all: $(PRODUCTS)
+
+$(OUT)/%.o: %.c Makefile
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(OUT)/liblabyrinth.so: $(CORE_OBJ) src/liblabyrinth.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth.so.0 \
+		-Wl,--version-script,src/liblabyrinth.map -o $@ $(CORE_OBJ)
+
+$(OUT)/liblabyrinth.a: $(CORE_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(CORE_OBJ)
+
+$(OUT)/liblabyrinth-preload.so: $(CORE_OBJ) $(PRELOAD_OBJ) preload/symbols.ld preload/preload.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth-preload.so \
+		-Wl,--version-script,preload/preload.map -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) \
+		preload/symbols.ld
+
+$(OUT)/labyrinth: preload/labyrinth.c Makefile
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(filter-out -Wframe-larger-than=512,$(WARN)) -DLABYRINTH_LIBDIR='"$(LIBDIR)"' $(LDFLAGS) -o $@ $<
+
+-include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d)
+
+# ---- tests ----
+#
+# "make check" installs what is missing, then runs everything that must hold on
+# every commit.  What takes longer has a target of its own.
+
+TEST_SRC := $(wildcard tests/test_*.c)
+TEST_BIN := $(TEST_SRC:tests/%.c=$(OUT)/tests/%)
+PRELOAD := $(OUT)/liblabyrinth-preload.so
+# T=block: only the unit tests whose name has "block" in it
+T ?=
+# seconds of each storm
+SECONDS ?= 3
+BACKEND ?= both
+
+$(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -std=gnu11 $(filter-out -Wframe-larger-than=512,$(WARN)) -Isrc -Iinclude \
+		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
+
+CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format \
+	check-misuse check-life check-limits check-storm check-glibc check-quick
+
+.PHONY: check check-all $(CHECKS) check-programs tools
+check: tools
+	@tests/run_checks.sh $(MAKE) $(CHECKS)
+
+check-all: check
+	$(MAKE) check-storm SECONDS=60
+	$(MAKE) check-programs
+
+tools:
+	@tests/install_tools.sh
+
+check-layers check-pairs check-size check-headers:
+	@tests/$(subst -,_,$@).sh
+check-symbols: all
+	@tests/check_symbols.sh $(OUT)
+check-format:
+	@find src preload include tests bench examples -name '*.[ch]' | \
+		xargs clang-format --dry-run -Werror && echo "format: as .clang-format says"
+check-unit: $(TEST_BIN)
+	@tests/run_units.sh $(foreach t,$(sort $(TEST_BIN)),$(if $(findstring $(T),$(t)),$(t)))
+check-misuse: all
+	@tests/check_misuse.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-life: all
+	@tests/check_life.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-limits: all
+	@tests/check_limits.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-step: all
+	@tests/check_step.sh --lib $(OUT)
+check-storm: all
+	@tests/check_storm.sh --preload $(PRELOAD) --backend $(BACKEND) --seconds $(SECONDS)
+check-glibc: all
+	@tests/check_glibc.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-quick: all
+	@tests/check_programs.sh --quick --preload $(PRELOAD) --backend $(BACKEND)
+check-programs: all
+	@tests/check_programs.sh --install --preload $(PRELOAD) --backend $(BACKEND)
+
+# ---- the main job, and its speed ----
+
+.PHONY: demo bench-quick
+demo:
+	@tests/install_tools.sh build demo
+	@$(MAKE) --no-print-directory all
+	@examples/demo.sh
+
+bench-quick: all
+	@bench/run_quick.sh --install --lib $(OUT) $(BENCH_ARGS)
+
+# ---- install ----
+
+.PHONY: install uninstall clean help
+INSTALLED := $(LIBDIR)/liblabyrinth.so.0 $(LIBDIR)/liblabyrinth.so $(LIBDIR)/liblabyrinth.a \
+	$(LIBDIR)/liblabyrinth-preload.so $(LIBDIR)/pkgconfig/labyrinth.pc \
+	$(PREFIX)/bin/labyrinth $(PREFIX)/include/labyrinth.h
+
+install: all
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(OUT)/liblabyrinth.so $(DESTDIR)$(LIBDIR)/liblabyrinth.so.0
+	ln -sf liblabyrinth.so.0 $(DESTDIR)$(LIBDIR)/liblabyrinth.so
+	install -m 644 $(OUT)/liblabyrinth.a $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(OUT)/liblabyrinth-preload.so $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(OUT)/labyrinth $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 include/labyrinth.h $(DESTDIR)$(PREFIX)/include/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+		include/labyrinth.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/labyrinth.pc
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make                 libraries and launcher, into build/release'
+	@echo 'make demo            install what is missing, build, run the main job'
+	@echo 'make check           install what is missing, run all tests of a commit'
+	@echo 'make check-programs  30 real programs under the preload, both back ends'
+	@echo 'make check-storm     signal storms and fork storms; SECONDS=60 for the long run'
+	@echo 'make bench-quick     speed and start-up beside jemalloc; BENCH_ARGS=--help'
+	@echo 'make check-unit      unit tests; T=block for one'
+	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=; make uninstall'
+	@echo 'make clean'
+	@echo
+	@echo 'checks of make check: $(CHECKS)'
+	@echo 'BUILD=release|debug|asan|tsan  CC= CFLAGS= WERROR=1 V=1  BACKEND=rseq|trylock|both'
+
+-include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d)

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hot paths of malloc and free, and their slow continuations.  Inline, so
+ * that the symbols that programs call contain them: at a few nanoseconds a
+ * pair, one more jump is seen.
+ */
+#ifndef LAB_API_HEAP_H
+#define LAB_API_HEAP_H
+
+#include "api/init.h"
+#include "slab/cache.h"
+#include "slab/large.h"
+
+/** lab_malloc_slow() - every size, when the stacks had nothing; sets ENOMEM */
+LAB_NOINLINE void *lab_malloc_slow(size_t size);
+
+/** lab_free_slow() - NULL, large, API pages, foreign pointers and misuse */
+LAB_NOINLINE void lab_free_slow(void *ptr);
+
+/* Whose call a report names. */
+enum lab_verb { LAB_VERB_FREE, LAB_VERB_REALLOC, LAB_VERB_USABLE };
+
+/** lab_block_bytes() - usable bytes of a live block; reports and dies if it is none */
+size_t lab_block_bytes(void *ptr, enum lab_verb verb);
+
+/** lab_heap_malloc() - malloc(): a table look-up, a pop, a byte */
+static LAB_ALWAYS_INLINE void *lab_heap_malloc(size_t size)
+{
+	struct lab_hot_size hot;
+	void *ptr;
+
+	if (LAB_UNLIKELY(size > LAB_HOT_MAX))
+		return lab_malloc_slow(size);
+	hot = lab_hot_size[(size + 15) / 16];
+	if (LAB_UNLIKELY(!lab_pcp_try_pop(hot.stack, &ptr)))
+		return lab_malloc_slow(size);
+	lab_byte_set(lab_live_byte(ptr, hot.shift), lab_live_value(ptr));
+	return ptr;
+}
+
+/** lab_free_unstacked() - the rest of free(), when one attempt to stack failed */
+LAB_NOINLINE void lab_free_unstacked(void *ptr, unsigned int cls);
+
+/**
+ * lab_heap_free() - free(): the kind, the live byte, a push
+ *
+ * Kinds up to LAB_PCP_PAGE are classes of malloc(), or LAB_KIND_FREE: then no
+ * live byte is set there, and the compare sends us the slow way.
+ */
+static LAB_ALWAYS_INLINE void lab_heap_free(void *ptr)
+{
+	const struct lab_hot_kind *hot;
+	lab_byte_t *live;
+	uint8_t kind;
+
+	if (LAB_UNLIKELY(!lab_mem_covers_fast(ptr)))
+		goto slow;
+	kind = lab_byte_get(&lab_mem.kind[((uintptr_t)ptr - lab_mem.base) >> LAB_PAGE_SHIFT]);
+	if (LAB_UNLIKELY(kind > LAB_PCP_PAGE))
+		goto slow;
+	hot = &lab_hot_kind[kind];
+	live = lab_live_byte(ptr, hot->shift);
+	if (LAB_UNLIKELY(lab_byte_get(live) != lab_live_value(ptr)))
+		goto slow;
+	lab_byte_set(live, 0);
+	if (LAB_UNLIKELY(!lab_pcp_try_push(hot->stack, hot->cap, ptr)))
+		lab_free_unstacked(ptr, kind);
+	return;
+slow:
+	lab_free_slow(ptr);
+}
+
+#endif /* LAB_API_HEAP_H */

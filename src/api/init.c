@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "api/init.h"
+#include "api/options.h"
+#include "labyrinth.h"
+#include "os/os.h"
+#include "page/reserve.h"
+#include "pcp/pcp.h"
+
+/* frames that each resident zone begins with; ordinary slow paths add to them */
+enum { FIRST_STEP = 16 };
+
+static lab_word_t done;
+
+struct labyrinth_libc lab_libc;
+
+/* the value of LABYRINTH_OPTIONS, but never in a set-user-ID program */
+static const char *options_text(void)
+{
+	static const char name[] = "LABYRINTH_OPTIONS=";
+	char **env;
+	size_t i;
+
+	if (!environ || getauxval(AT_SECURE))
+		return NULL;
+	for (env = environ; *env; env++) {
+		for (i = 0; name[i] && (*env)[i] == name[i]; i++)
+			;
+		if (!name[i])
+			return *env + i;
+	}
+	return NULL;
+}
+
+void lab_init(void)
+{
+	if (!lab_word_swap(&done, 0, 1))
+		return;
+	lab_os_set_ready();
+	lab_options_parse(options_text());
+	lab_pcp_init();
+	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve_pages, FIRST_STEP);
+	(void)lab_reserve_init(LAB_ZONE_EXCLUSIVE, lab_options.exclusive_pages, FIRST_STEP);
+}
+
+LAB_PUBLIC void labyrinth_step_aside(const struct labyrinth_libc *libc)
+{
+	lab_libc = *libc;
+	/* the stacks hold blocks of ours: no request may find them */
+	lab_pcp_fini();
+}
+
+LAB_PUBLIC void labyrinth_vfork_gate(int enter)
+{
+	if (enter)
+		lab_vfork_enter();
+	else
+		lab_vfork_leave();
+}
+
+LAB_PUBLIC int labyrinth_option_deepbind(void)
+{
+	return lab_options.deepbind;
+}
+
+__attribute__((constructor(101))) static void start(void)
+{
+	lab_init();
+}
+
+/* reads only: what the program frees after us must still work */
+__attribute__((destructor(101))) static void finish(void)
+{
+	if (lab_options.stats)
+		(void)labyrinth_stats_print(2);
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* The malloc family: glibc's semantics, checks and errno, then the layers. */
+#include <errno.h>
+
+#include "api/heap.h"
+#include "api/report.h"
+#include "labyrinth.h"
+#include "os/os.h"
+
+static void *no_memory(void)
+{
+	lab_os_set_errno(ENOMEM);
+	return NULL;
+}
+
+/* ---- malloc, free ---- */
+
+/* an object of a class, live; the one attempt of the hot path has failed */
+static void *class_alloc(unsigned int cls)
+{
+	void *ptr = lab_pcp_pop(cls);
+
+	if (!ptr)
+		ptr = cls == LAB_PCP_PAGE ? lab_page_alloc() : lab_cache_alloc(cls);
+	if (ptr)
+		lab_byte_set(lab_live_byte(ptr, lab_hot_kind[cls].shift), lab_live_value(ptr));
+	return ptr;
+}
+
+/* any size up to PTRDIFF_MAX; @clean receives whether it reads as zero; keeps errno */
+static void *alloc_clean(size_t size, bool *clean)
+{
+	*clean = false;
+	if (size <= LAB_CLASS_MAX)
+		return class_alloc(lab_class_of(size));
+	if (size > PTRDIFF_MAX)
+		return NULL;
+	return lab_large_alloc(size, LAB_PAGE_BYTES, clean);
+}
+
+void *lab_malloc_slow(size_t size)
+{
+	bool clean;
+	void *ptr;
+
+	if (lab_is_aside())
+		return lab_libc.realloc(NULL, size);
+	ptr = alloc_clean(size, &clean);
+	return ptr ? ptr : no_memory();
+}
+
+void lab_free_unstacked(void *ptr, unsigned int cls)
+{
+	if (lab_pcp_push(cls, ptr))
+		return;
+	if (cls == LAB_PCP_PAGE)
+		lab_page_free(ptr);
+	else
+		lab_cache_free(cls, ptr);
+}
+
+/* NULL, what is large, what is misused, and sections out of line */
+void lab_free_slow(void *ptr)
+{
+	uint8_t kind = lab_mem_kind(ptr);
+
+	if (!ptr)
+		return;
+	if (kind != LAB_KIND_FREE && kind <= LAB_PCP_PAGE) {
+		(void)lab_block_bytes(ptr, LAB_VERB_FREE);
+		lab_byte_set(lab_live_byte(ptr, lab_hot_kind[kind].shift), 0);
+		lab_free_unstacked(ptr, kind);
+		return;
+	}
+	if ((kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE) &&
+	    (uintptr_t)ptr % LAB_PAGE_BYTES == 0 && lab_large_free(ptr))
+		return;
+	if (lab_is_aside() && !lab_mem_covers(ptr)) {
+		lab_libc.free(ptr);
+		return;
+	}
+	lab_report_block(ptr, LAB_VERB_FREE);
+}
+
+LAB_PUBLIC void *labyrinth_malloc(size_t size)
+{
+	return lab_heap_malloc(size);
+}
+
+LAB_PUBLIC void labyrinth_free(void *ptr)
+{
+	lab_heap_free(ptr);
+}
+
+LAB_PUBLIC void labyrinth_free_sized(void *ptr, size_t size)
+{
+	(void)size;
+	lab_heap_free(ptr);
+}
+
+LAB_PUBLIC void labyrinth_free_aligned_sized(void *ptr, size_t align, size_t size)
+{
+	(void)align;
+	(void)size;
+	lab_heap_free(ptr);
+}
+
+/* ---- calloc ---- */
+
+LAB_PUBLIC void *labyrinth_calloc(size_t n, size_t size)
+{
+	size_t bytes;
+	bool clean;
+	void *ptr;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		return no_memory();
+	if (LAB_LIKELY(bytes <= LAB_PAGE_BYTES) || lab_is_aside()) {
+		ptr = lab_heap_malloc(bytes);
+		clean = false;
+	} else {
+		ptr = alloc_clean(bytes, &clean);
+		if (!ptr)
+			return no_memory();
+	}
+	if (ptr && !clean)
+		lab_large_clear(ptr, bytes);
+	return ptr;
+}
+
+/* ---- sizes and realloc ---- */
+
+size_t lab_block_bytes(void *ptr, enum lab_verb verb)
+{
+	uint8_t kind = lab_mem_kind(ptr);
+
+	if (kind != LAB_KIND_FREE && kind <= LAB_PCP_PAGE) {
+		if (LAB_LIKELY(lab_byte_get(lab_live_byte(ptr, lab_hot_kind[kind].shift)) ==
+			       lab_live_value(ptr)))
+			return lab_class_bytes(kind);
+	} else if ((uintptr_t)ptr % LAB_PAGE_BYTES == 0 &&
+		   (kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE)) {
+		return lab_large_bytes(ptr);
+	}
+	lab_report_block(ptr, verb);
+}
+
+LAB_PUBLIC size_t labyrinth_malloc_usable_size(void *ptr)
+{
+	if (!ptr)
+		return 0;
+	if (lab_is_aside() && !lab_mem_covers(ptr))
+		return lab_libc.usable(ptr);
+	return lab_block_bytes(ptr, LAB_VERB_USABLE);
+}
+
+/* a block may stay where it is if another would not save a quarter */
+static bool fits(size_t have, size_t size)
+{
+	return size <= have &&
+	       (size > have - have / 4 ||
+		(have <= LAB_CLASS_MAX && lab_class_of(size) == lab_class_of(have)));
+}
+
+LAB_PUBLIC void *labyrinth_realloc(void *ptr, size_t size)
+{
+	size_t have;
+	bool clean;
+	void *to;
+
+	if (!ptr)
+		return lab_heap_malloc(size);
+	if (lab_is_aside() && !lab_mem_covers(ptr))
+		return lab_libc.realloc(ptr, size);
+	if (size == 0) {
+		(void)lab_block_bytes(ptr, LAB_VERB_REALLOC);
+		lab_heap_free(ptr);
+		return NULL;
+	}
+	if (size > PTRDIFF_MAX)
+		return no_memory();
+	have = lab_block_bytes(ptr, LAB_VERB_REALLOC);
+	if (have > LAB_CLASS_MAX && size > LAB_CLASS_MAX) {
+		to = lab_large_resize(ptr, size);
+		if (to)
+			return to;
+	}
+	if (fits(have, size))
+		return ptr;
+	/* a smaller block is a favour: never fail for want of it */
+	to = size < have ? alloc_clean(size, &clean) : lab_heap_malloc(size);
+	if (!to)
+		return size < have ? ptr : NULL;
+	lab_os_copy(to, ptr, size < have ? size : have);
+	lab_heap_free(ptr);
+	return to;
+}
+
+LAB_PUBLIC void *labyrinth_reallocarray(void *ptr, size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		return no_memory();
+	return labyrinth_realloc(ptr, bytes);
+}
+
+/* ---- the aligned family ---- */
+
+/* the size of a class whose objects are aligned by it; 0: none */
+static size_t aligned_class_bytes(size_t align, size_t size)
+{
+	unsigned int cls;
+
+	if (align > LAB_PAGE_BYTES || size > LAB_CLASS_MAX)
+		return 0;
+	if (lab_class_of(size) == LAB_PCP_PAGE)
+		return LAB_PAGE_BYTES;
+	for (cls = lab_class_of(size); cls < LAB_NR_CLASSES; cls++)
+		if (lab_class[cls].size % align == 0)
+			return lab_class[cls].size;
+	return 0;
+}
+
+/* @align is a power of two */
+static void *aligned_alloc_any(size_t align, size_t size)
+{
+	size_t bytes;
+	bool clean;
+	void *ptr;
+
+	if (align <= 16)
+		return lab_heap_malloc(size);
+	if (size > PTRDIFF_MAX || align > PTRDIFF_MAX / 2)
+		return no_memory();
+	if (lab_is_aside())
+		return lab_libc.memalign(align, size);
+	bytes = aligned_class_bytes(align, size);
+	if (bytes)
+		return lab_heap_malloc(bytes);
+	ptr = lab_large_alloc(size ? size : 1, align, &clean);
+	return ptr ? ptr : no_memory();
+}
+
+static size_t round_up_pow2(size_t x)
+{
+	return x <= 1 ? 1 : 1ul << (lab_log2(x - 1) + 1);
+}
+
+/* glibc's: an alignment that is no power of two is rounded up to one */
+LAB_PUBLIC void *labyrinth_memalign(size_t align, size_t size)
+{
+	if (align > SIZE_MAX / 2 + 1) {
+		lab_os_set_errno(EINVAL);
+		return NULL;
+	}
+	return aligned_alloc_any(round_up_pow2(align), size);
+}
+
+LAB_PUBLIC void *labyrinth_aligned_alloc(size_t align, size_t size)
+{
+	return labyrinth_memalign(align, size);
+}
+
+LAB_PUBLIC int labyrinth_posix_memalign(void **out, size_t align, size_t size)
+{
+	void *ptr;
+
+	if (align % sizeof(void *) || align == 0 || (align & (align - 1)))
+		return EINVAL;
+	ptr = aligned_alloc_any(align, size);
+	if (!ptr)
+		return ENOMEM;
+	*out = ptr;
+	return 0;
+}
+
+LAB_PUBLIC void *labyrinth_valloc(size_t size)
+{
+	return aligned_alloc_any(LAB_PAGE_BYTES, size);
+}
+
+LAB_PUBLIC void *labyrinth_pvalloc(size_t size)
+{
+	if (size > PTRDIFF_MAX)
+		return no_memory();
+	return aligned_alloc_any(LAB_PAGE_BYTES, lab_align_up(size, LAB_PAGE_BYTES));
+}
+
+LAB_PUBLIC int labyrinth_malloc_trim(size_t pad)
+{
+	(void)pad;
+	lab_cache_trim();
+	return lab_heap_purge(false) > 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Which CPU we run on, and whether restartable sequences protect us there. */
+#ifndef LAB_OS_CPU_H
+#define LAB_OS_CPU_H
+
+#include "base/word.h"
+
+/* CPUs with a stack of their own; on others the callers use the bitmaps. */
+#define LAB_NR_CPUS 128u
+/* log2 of the bytes between one CPU's area and the next one's */
+#define LAB_CPU_SHIFT 16
+
+/*
+ * The gate of the sequences.  Even: the distance from the thread pointer to
+ * libc's rseq area.  Odd: they may not be used, because they are not there, or
+ * because (gate >> 1) children of vfork() run on the memory of this process:
+ * the kernel does not restart sequences of such a child, which looks at the
+ * area of its suspended parent.
+ *
+ * A thread that libc could not register holds a CPU number above LAB_NR_CPUS
+ * in its area, so the same compare that bounds the table refuses it.
+ */
+extern LAB_HIDDEN lab_word_t lab_rseq_gate;
+
+static LAB_ALWAYS_INLINE bool lab_rseq_open(void)
+{
+	return LAB_LIKELY(!(lab_word_get(&lab_rseq_gate) & 1));
+}
+
+/**
+ * lab_cpu_init() - find libc's rseq registration
+ *
+ * Context: MT-Safe; once, from the constructor, when relocations are done.
+ * Return:  true if sequences may be used.
+ */
+bool lab_cpu_init(void);
+
+/** lab_cpu_fini() - close the gate for good */
+void lab_cpu_fini(void);
+
+/**
+ * lab_vfork_enter(), lab_vfork_leave() - around vfork(), by the parent
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.
+ */
+void lab_vfork_enter(void);
+void lab_vfork_leave(void);
+
+/** lab_cpu_is_ours() - may the calling thread run on this CPU now */
+bool lab_cpu_is_ours(unsigned int cpu);
+
+/**
+ * lab_cpu_now() - the CPU that runs us, 0 .. LAB_NR_CPUS - 1
+ *
+ * A hint: it may be another one by the time the caller looks.
+ */
+unsigned int lab_cpu_now(void);
+
+#endif /* LAB_OS_CPU_H */

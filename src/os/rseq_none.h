@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* No restartable sequences here: the try-lock back end serves. */
+#ifndef LAB_OS_RSEQ_NONE_H
+#define LAB_OS_RSEQ_NONE_H
+
+#include "os/cpu.h"
+
+#define LAB_RSEQ_USABLE 0
+
+enum lab_rseq_result { LAB_RSEQ_DONE, LAB_RSEQ_EDGE, LAB_RSEQ_ABORTED, LAB_RSEQ_NOCPU };
+
+static inline enum lab_rseq_result lab_rseq_pop(void *stack, void **out)
+{
+	(void)stack, (void)out;
+	return LAB_RSEQ_NOCPU;
+}
+
+static inline enum lab_rseq_result lab_rseq_push(void *stack, uint32_t cap, void *entry)
+{
+	(void)stack, (void)cap, (void)entry;
+	return LAB_RSEQ_NOCPU;
+}
+
+static inline enum lab_rseq_result lab_rseq_push_mask(void *stack, uint32_t cap, const char *first,
+						      size_t size, uint64_t *mask)
+{
+	(void)stack, (void)cap, (void)first, (void)size, (void)mask;
+	return LAB_RSEQ_NOCPU;
+}
+
+static inline enum lab_rseq_result lab_rseq_pop_many(void *stack, void **to, uint32_t want,
+						     uint32_t *got)
+{
+	(void)stack, (void)to, (void)want, (void)got;
+	return LAB_RSEQ_NOCPU;
+}
+
+#endif /* LAB_OS_RSEQ_NONE_H */

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The restartable sequences, and nothing else (Linux rseq(2), x86-64).
+ *
+ * A sequence reads its CPU number, works on that CPU's stack with plain loads
+ * and stores, and commits with one store.  If the thread is preempted,
+ * migrated or given a signal between label 1 and label 2, the kernel moves it
+ * to label 4 before anything else runs, so nothing else on this CPU ever sees
+ * a half-made change, and a handler never runs inside one.  What was written
+ * before the commit is invisible: it lies above the stack's count.
+ *
+ * A stack is a header, whose first 32 bits are the count, and slots from
+ * byte 8 on: the top entry lies at header + 8 * count.
+ */
+#ifndef LAB_OS_RSEQ_X86_64_H
+#define LAB_OS_RSEQ_X86_64_H
+
+#include "os/cpu.h"
+
+#define LAB_RSEQ_USABLE 1
+
+/* The descriptor of the sequence between labels 1 and 2, aborted at 4. */
+#define LAB_RSEQ_BEGIN                                                                             \
+	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
+	".balign 32\n\t"                                                                           \
+	"3: .long 0, 0\n\t"                                                                        \
+	".quad 1f, 2f - 1f, 4f\n\t"                                                                \
+	".popsection\n\t"                                                                          \
+	"leaq 3b(%%rip), %[at]\n\t"                                                                \
+	"movq %[at], %%fs:8(%[rseq])\n\t"                                                          \
+	"1:\n\t"                                                                                   \
+	"movl %%fs:4(%[rseq]), %k[at]\n\t"                                                         \
+	"cmpl %[ncpu], %k[at]\n\t"                                                                 \
+	"jae %l[nocpu]\n\t"                                                                        \
+	"shlq %[shift], %[at]\n\t"                                                                 \
+	"addq %[stack], %[at]\n\t"                                                                 \
+	"movl (%[at]), %k[count]\n\t"
+
+/* RSEQ_SIG stands before the abort label; 0f b9 3d makes it a valid ud1. */
+#define LAB_RSEQ_COMMIT                                                                            \
+	"movl %k[count], (%[at])\n\t"                                                              \
+	"2:\n\t"                                                                                   \
+	".pushsection __rseq_abort, \"ax\"\n\t"                                                    \
+	".byte 0x0f, 0xb9, 0x3d\n\t"                                                               \
+	".long 0x53053053\n\t"                                                                     \
+	"4: jmp %l[aborted]\n\t"                                                                   \
+	".popsection\n\t"
+
+#define LAB_RSEQ_INPUT                                                                             \
+	[rseq] "r"(lab_word_get(&lab_rseq_gate)), [stack] "r"(stack), [shift] "i"(LAB_CPU_SHIFT),  \
+		[ncpu] "i"(LAB_NR_CPUS)
+
+enum lab_rseq_result { LAB_RSEQ_DONE, LAB_RSEQ_EDGE, LAB_RSEQ_ABORTED, LAB_RSEQ_NOCPU };
+
+/**
+ * lab_rseq_pop() - take the top of this CPU's stack
+ * @stack: header of CPU 0's; that of CPU n lies n << LAB_CPU_SHIFT further
+ * @out:   receives the entry
+ *
+ * Commits by storing count - 1.  An abort leaves everything as it was.
+ *
+ * Return: DONE; EDGE (empty); ABORTED (try again); NOCPU (not registered).
+ */
+static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop(void *stack, void **out)
+{
+	uintptr_t at, count, entry;
+
+	__asm__ goto volatile(LAB_RSEQ_BEGIN "testl %k[count], %k[count]\n\t"
+					     "jz %l[edge]\n\t"
+					     "movq (%[at], %[count], 8), %[entry]\n\t"
+					     "decl %k[count]\n\t" LAB_RSEQ_COMMIT
+			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&r"(entry)
+			      : LAB_RSEQ_INPUT
+			      : "memory", "cc"
+			      : edge, nocpu, aborted);
+	*out = (void *)entry;
+	return LAB_RSEQ_DONE;
+edge:
+	return LAB_RSEQ_EDGE;
+nocpu:
+	return LAB_RSEQ_NOCPU;
+aborted:
+	return LAB_RSEQ_ABORTED;
+}
+
+/**
+ * lab_rseq_push() - put @entry on this CPU's stack
+ * @cap: entries that the stack holds
+ *
+ * Writes the slot above the count, which nobody reads, then commits by
+ * storing count + 1.
+ *
+ * Return: DONE; EDGE (full); ABORTED (try again); NOCPU (not registered).
+ */
+static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push(void *stack, uint32_t cap, void *entry)
+{
+	uintptr_t at, count;
+
+	__asm__ goto volatile(LAB_RSEQ_BEGIN "cmpl %[cap], %k[count]\n\t"
+					     "jae %l[edge]\n\t"
+					     "movq %[entry], 8(%[at], %[count], 8)\n\t"
+					     "incl %k[count]\n\t" LAB_RSEQ_COMMIT
+			      : [at] "=&r"(at), [count] "=&r"(count)
+			      : LAB_RSEQ_INPUT, [cap] "ri"(cap), [entry] "r"(entry)
+			      : "memory", "cc"
+			      : edge, nocpu, aborted);
+	return LAB_RSEQ_DONE;
+edge:
+	return LAB_RSEQ_EDGE;
+nocpu:
+	return LAB_RSEQ_NOCPU;
+aborted:
+	return LAB_RSEQ_ABORTED;
+}
+
+/**
+ * lab_rseq_push_mask() - put objects on this CPU's stack, as many as it holds
+ * @first: address of the object of bit 0 of the mask
+ * @size:  bytes from one object to the next
+ * @mask:  which; receives those that found no room
+ *
+ * Writes slots above the count, then commits all by storing the new count.
+ */
+static inline enum lab_rseq_result lab_rseq_push_mask(void *stack, uint32_t cap, const char *first,
+						      size_t size, uint64_t *mask)
+{
+	uintptr_t at, count, left, object;
+
+	__asm__ goto volatile(
+		LAB_RSEQ_BEGIN "movq %[mask], %[left]\n"
+			       "5:\n\t"
+			       "testq %[left], %[left]\n\t"
+			       "jz 6f\n\t"
+			       "cmpl %[cap], %k[count]\n\t"
+			       "jae 6f\n\t"
+			       "bsfq %[left], %[object]\n\t"
+			       "imulq %[size], %[object]\n\t"
+			       "addq %[first], %[object]\n\t"
+			       "movq %[object], 8(%[at], %[count], 8)\n\t"
+			       "incl %k[count]\n\t"
+			       "leaq -1(%[left]), %[object]\n\t"
+			       "andq %[object], %[left]\n\t"
+			       "jmp 5b\n"
+			       "6:\n\t" LAB_RSEQ_COMMIT
+		: [at] "=&r"(at), [count] "=&r"(count), [left] "=&r"(left), [object] "=&r"(object)
+		: LAB_RSEQ_INPUT, [cap] "r"(cap), [first] "r"(first), [size] "r"(size),
+		  [mask] "r"(*mask)
+		: "memory", "cc"
+		: nocpu, aborted);
+	*mask = left;
+	return LAB_RSEQ_DONE;
+nocpu:
+	return LAB_RSEQ_NOCPU;
+aborted:
+	return LAB_RSEQ_ABORTED;
+}
+
+/**
+ * lab_rseq_pop_many() - take up to @want entries off this CPU's stack
+ * @to:  receives them, the top one first
+ * @got: receives how many
+ *
+ * Copies first, then commits by storing the new count.
+ */
+static inline enum lab_rseq_result lab_rseq_pop_many(void *stack, void **to, uint32_t want,
+						     uint32_t *got)
+{
+	uintptr_t at, count, n, entry;
+
+	__asm__ goto volatile(
+		LAB_RSEQ_BEGIN "xorl %k[n], %k[n]\n"
+			       "5:\n\t"
+			       "testl %k[count], %k[count]\n\t"
+			       "jz 6f\n\t"
+			       "cmpl %[want], %k[n]\n\t"
+			       "jae 6f\n\t"
+			       "movq (%[at], %[count], 8), %[entry]\n\t"
+			       "movq %[entry], (%[to], %[n], 8)\n\t"
+			       "decl %k[count]\n\t"
+			       "incl %k[n]\n\t"
+			       "jmp 5b\n"
+			       "6:\n\t" LAB_RSEQ_COMMIT
+		: [at] "=&r"(at), [count] "=&r"(count), [n] "=&r"(n), [entry] "=&r"(entry)
+		: LAB_RSEQ_INPUT, [to] "r"(to), [want] "r"(want)
+		: "memory", "cc"
+		: nocpu, aborted);
+	*got = (uint32_t)n;
+	return LAB_RSEQ_DONE;
+nocpu:
+	return LAB_RSEQ_NOCPU;
+aborted:
+	return LAB_RSEQ_ABORTED;
+}
+
+#endif /* LAB_OS_RSEQ_X86_64_H */

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+#include "page/block.h"
+#include "base/fail.h"
+
+/* ---- transitions ---- */
+
+static bool step_take(uint64_t *raw, uint64_t zone_and_n)
+{
+	union lab_block_word w = { .raw = *raw };
+	uint64_t n = zone_and_n >> 8;
+
+	if (w.zone != (zone_and_n & 0xff) || w.free < n)
+		return false;
+	w.free -= n;
+	*raw = w.raw;
+	return true;
+}
+
+static bool step_give(uint64_t *raw, uint64_t n)
+{
+	union lab_block_word w = { .raw = *raw };
+
+	w.free += n;
+	*raw = w.raw;
+	return true;
+}
+
+static bool step_claim_mapped(uint64_t *raw, uint64_t zone)
+{
+	union lab_block_word w = { .raw = *raw };
+
+	if (w.free != LAB_BLOCK_FRAMES || w.zone != zone)
+		return false;
+	w.free = 0;
+	w.whole = 1;
+	w.gen++;
+	*raw = w.raw;
+	return true;
+}
+
+static bool step_claim_unmapped(uint64_t *raw, uint64_t unused)
+{
+	union lab_block_word w = { .raw = *raw };
+
+	(void)unused;
+	if (w.mapped || w.whole || w.dead)
+		return false;
+	w.whole = 1;
+	w.gen++;
+	*raw = w.raw;
+	return true;
+}
+
+static bool step_claim_either(uint64_t *raw, uint64_t unused)
+{
+	return step_claim_mapped(raw, LAB_ZONE_HEAP) || step_claim_unmapped(raw, unused);
+}
+
+static bool step_unclaim(uint64_t *raw, uint64_t unused)
+{
+	union lab_block_word w = { .raw = *raw };
+
+	(void)unused;
+	w.whole = 0;
+	w.free = w.mapped ? LAB_BLOCK_FRAMES : 0;
+	*raw = w.raw;
+	return true;
+}
+
+static bool step_release(uint64_t *raw, uint64_t zone_and_fate)
+{
+	union lab_block_word w = { .raw = *raw };
+	enum lab_block_fate fate = (enum lab_block_fate)(zone_and_fate >> 8);
+
+	w.whole = 0;
+	w.zone = zone_and_fate & 3;
+	w.mapped = fate == LAB_BLOCK_FREE || fate == LAB_BLOCK_EMPTY;
+	w.dead = fate == LAB_BLOCK_DEAD;
+	w.free = fate == LAB_BLOCK_FREE ? LAB_BLOCK_FRAMES : 0;
+	*raw = w.raw;
+	return true;
+}
+
+static bool step_all_to_none(uint64_t *raw, uint64_t unused)
+{
+	(void)unused;
+	if (*raw != ~0ull)
+		return false;
+	*raw = 0;
+	return true;
+}
+
+/* the frames are ours meanwhile, so nobody can have set a bit */
+static bool step_none_to_all(uint64_t *raw, uint64_t unused)
+{
+	(void)unused;
+	*raw = ~0ull;
+	return true;
+}
+
+static bool step_clear_exactly(uint64_t *raw, uint64_t mask)
+{
+	if ((*raw & mask) != mask)
+		return false;
+	*raw &= ~mask;
+	return true;
+}
+
+/* ---- count ---- */
+
+static bool count_take(struct lab_block *block, enum lab_zone_id zone, unsigned int n)
+{
+	uint64_t old;
+
+	/* acquire: pairs with lab_block_release() [block.word] */
+	return lab_word_step(&block->word, &old, step_take, (uint64_t)n << 8 | zone,
+			     memory_order_acquire, memory_order_relaxed);
+}
+
+/*
+ * The exchange is seq_cst, which includes the release of the bits, because of
+ * the search hints of zone.c: a giver raises the count and then looks at the
+ * hint, a retractor clears the hint and then looks at the count, and at least
+ * one of the two has to see the other.
+ */
+static void count_give(struct lab_block *block, unsigned int n)
+{
+	uint64_t old;
+
+	/* seq_cst: pairs with heap_retract(); releases to count_take() [block.word] */
+	(void)lab_word_step(&block->word, &old, step_give, n, memory_order_seq_cst,
+			    memory_order_relaxed);
+}
+
+/* ---- clean ---- */
+
+/* forget that frames we took read as zero; returns how many did */
+static unsigned int clean_take(struct lab_block *block, unsigned int word, uint64_t mask)
+{
+	uint64_t clean = lab_word_get(&block->clean[word]) & mask;
+
+	if (!clean)
+		return 0;
+	atomic_fetch_and_explicit(&block->clean[word], ~clean, memory_order_relaxed);
+	return lab_popcount(clean);
+}
+
+static unsigned int clean_take_range(struct lab_block *block, unsigned int first, unsigned int n)
+{
+	unsigned int end = first + n, nclean = 0;
+
+	while (first < end) {
+		unsigned int bit = first % 64;
+		unsigned int len = end - first < 64 - bit ? end - first : 64 - bit;
+
+		nclean += clean_take(block, first / 64, lab_mask(bit, len));
+		first += len;
+	}
+	return nclean;
+}
+
+void lab_block_set_clean(size_t index, unsigned int first, unsigned int n)
+{
+	struct lab_block *block = lab_block_at(index);
+	unsigned int end = first + n;
+
+	while (first < end) {
+		unsigned int bit = first % 64;
+		unsigned int len = end - first < 64 - bit ? end - first : 64 - bit;
+
+		atomic_fetch_or_explicit(&block->clean[first / 64], lab_mask(bit, len),
+					 memory_order_relaxed);
+		first += len;
+	}
+}
+
+bool lab_block_is_clean(size_t index)
+{
+	struct lab_block *block = lab_block_at(index);
+	unsigned int word;
+
+	for (word = 0; word < LAB_BLOCK_WORDS; word++)
+		if (~lab_word_get(&block->clean[word]))
+			return false;
+	return true;
+}
+
+/* ---- take ---- */
+
+unsigned int lab_block_take_some(size_t index, enum lab_zone_id zone, unsigned int want,
+				 struct lab_frames *out)
+{
+	struct lab_block *block = lab_block_at(index);
+	struct lab_take take;
+	unsigned int got;
+
+	while (!count_take(block, zone, want)) {
+		union lab_block_word w = { .raw = lab_word_get(&block->word) };
+
+		if (w.zone != zone || w.free == 0)
+			return 0;
+		want = w.free < want ? (unsigned int)w.free : want;
+	}
+	take = lab_bits_take(block->bits, LAB_BLOCK_WORDS, want);
+	got = lab_popcount(take.mask);
+	if (got < want)
+		count_give(block, want - got);
+	out->pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES + take.word * 64);
+	out->mask = take.mask;
+	out->nclean = clean_take(block, take.word, take.mask);
+	return got;
+}
+
+/* a run inside one word of the bitmap; its first frame, or 512 */
+static unsigned int take_in_word(struct lab_block *block, unsigned int order)
+{
+	unsigned int word, bit;
+	uint64_t seen;
+
+	for (word = 0; word < LAB_BLOCK_WORDS; word++) {
+		seen = lab_word_get(&block->bits[word]);
+		while ((bit = lab_find_run(seen, order)) < 64) {
+			/* acquire: pairs with lab_bits_give() [pool.bits] */
+			if (atomic_compare_exchange_weak_explicit(
+				    &block->bits[word], &seen, seen & ~lab_mask(bit, 1u << order),
+				    memory_order_acquire, memory_order_relaxed))
+				return word * 64 + bit;
+		}
+	}
+	return LAB_BLOCK_FRAMES;
+}
+
+/* a run of whole words of the bitmap; its first frame, or 512 */
+static unsigned int take_words(struct lab_block *block, unsigned int order)
+{
+	unsigned int n = 1u << (order - 6), word;
+
+	for (word = 0; word < LAB_BLOCK_WORDS; word += n)
+		if (lab_words_claim(&block->bits[word], n, sizeof(lab_word_t), step_all_to_none,
+				    step_none_to_all))
+			return word * 64;
+	return LAB_BLOCK_FRAMES;
+}
+
+bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int order,
+			struct lab_frames *out)
+{
+	struct lab_block *block = lab_block_at(index);
+	unsigned int first = 0, n = 1u << order;
+
+	if (order == LAB_BLOCK_ORDER) {
+		if (!lab_block_claim(index, zone, true))
+			return false;
+		/* from here on 512 single frames of ours: any part may go back */
+		lab_block_release(index, zone, LAB_BLOCK_EMPTY);
+	} else {
+		if (!count_take(block, zone, n))
+			return false;
+		first = order <= 6 ? take_in_word(block, order) : take_words(block, order);
+		if (first == LAB_BLOCK_FRAMES) {
+			count_give(block, n);
+			return false;
+		}
+	}
+	out->pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES + first);
+	out->mask = 0;
+	out->nclean = clean_take_range(block, first, n);
+	return true;
+}
+
+bool lab_block_take_at(size_t index, enum lab_zone_id zone, unsigned int first, unsigned int n,
+		       struct lab_frames *out)
+{
+	struct lab_block *block = lab_block_at(index);
+	unsigned int at = first, end = first + n, len;
+	uint64_t old;
+
+	if (!count_take(block, zone, n))
+		return false;
+	for (; at < end; at += len) {
+		len = end - at < 64 - at % 64 ? end - at : 64 - at % 64;
+		/* acquire: pairs with lab_bits_give() [pool.bits] */
+		if (!lab_word_step(&block->bits[at / 64], &old, step_clear_exactly,
+				   lab_mask(at % 64, len), memory_order_acquire,
+				   memory_order_relaxed))
+			goto undo;
+	}
+	out->pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES + first);
+	out->mask = 0;
+	out->nclean = clean_take_range(block, first, n);
+	return true;
+
+undo:
+	/* [first, at) is ours as if it had been allocated: give it, then the rest's count */
+	if (at > first)
+		lab_block_give(index, first, at - first);
+	count_give(block, end - at);
+	return false;
+}
+
+/* ---- give ---- */
+
+void lab_block_give_mask(size_t index, unsigned int word, uint64_t mask)
+{
+	struct lab_block *block = lab_block_at(index);
+
+	if (LAB_UNLIKELY(lab_bits_give(&block->bits[word], mask)))
+		lab_bug("a frame was given back twice");
+	count_give(block, lab_popcount(mask));
+}
+
+void lab_block_give(size_t index, unsigned int first, unsigned int n)
+{
+	struct lab_block *block = lab_block_at(index);
+	unsigned int at = first, end = first + n, len;
+
+	for (; at < end; at += len) {
+		len = end - at < 64 - at % 64 ? end - at : 64 - at % 64;
+		if (LAB_UNLIKELY(lab_bits_give(&block->bits[at / 64], lab_mask(at % 64, len))))
+			lab_bug("a frame was given back twice");
+	}
+	count_give(block, n);
+}
+
+/* ---- whole blocks ---- */
+
+bool lab_block_claim(size_t index, enum lab_zone_id zone, bool mapped)
+{
+	uint64_t old;
+
+	/* acquire: pairs with lab_block_release() [block.word] */
+	return lab_word_step(&lab_block_at(index)->word, &old,
+			     mapped ? step_claim_mapped : step_claim_unmapped, zone,
+			     memory_order_acquire, memory_order_relaxed);
+}
+
+bool lab_blocks_claim(size_t index, size_t n)
+{
+	return lab_words_claim(&lab_block_at(index)->word, n, sizeof(struct lab_block),
+			       step_claim_either, step_unclaim);
+}
+
+void lab_block_release(size_t index, enum lab_zone_id zone, enum lab_block_fate fate)
+{
+	struct lab_block *block = lab_block_at(index);
+	unsigned int word;
+	uint64_t old;
+
+	for (word = 0; word < LAB_BLOCK_WORDS; word++)
+		lab_word_set(&block->bits[word], fate == LAB_BLOCK_EMPTY ? 0 : ~0ull);
+	/* release: pairs with count_take() and lab_block_claim() [block.word] */
+	(void)lab_word_step(&block->word, &old, step_release, (uint64_t)fate << 8 | zone,
+			    memory_order_release, memory_order_relaxed);
+}

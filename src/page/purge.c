@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Giving memory back.  Idle frames are claimed as any allocator would claim
+ * them, handed to the system, marked clean and given back: no lock, and a
+ * request that comes meanwhile just does not find them.
+ */
+#include "os/os.h"
+#include "page/zone.h"
+
+static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
+
+/*
+ * Below this many idle frames (8 MiB) nothing is done; above it a quarter of
+ * the surplus goes each DECAY_MS, and all beyond MOST_IDLE of the frames in
+ * use at once, so an idle heap falls and a busy one keeps its pages.
+ */
+enum { FEW_IDLE = 2048, DECAY_MS = 500, MOST_IDLE_SHIFT = 1, SURPLUS_SHIFT = 2 };
+
+static lab_word_t last_decay_ms;
+
+static uintptr_t address(size_t block, unsigned int first)
+{
+	return (uintptr_t)lab_frame_address((lab_pfn_t)(block * LAB_BLOCK_FRAMES + first));
+}
+
+/* a mapped block without a frame in use */
+static size_t purge_whole(size_t block, bool unmap)
+{
+	unsigned int word, dirty = 0;
+
+	if (!lab_block_claim(block, LAB_ZONE_HEAP, true))
+		return 0;
+	for (word = 0; word < LAB_BLOCK_WORDS; word++)
+		dirty += lab_popcount(~lab_word_get(&lab_block_at(block)->clean[word]));
+	if (unmap && lab_os_unmap(address(block, 0), 1ul << LAB_BLOCK_SHIFT) == 0) {
+		lab_word_sub(&heap->free, LAB_BLOCK_FRAMES);
+		lab_word_sub(&heap->managed, LAB_BLOCK_FRAMES);
+		lab_word_sub(&heap->dirty, dirty);
+		lab_block_release(block, LAB_ZONE_HEAP, LAB_BLOCK_UNMAPPED);
+		return LAB_BLOCK_FRAMES;
+	}
+	if (dirty && lab_os_discard(address(block, 0), 1ul << LAB_BLOCK_SHIFT) == 0) {
+		lab_block_set_clean(block, 0, LAB_BLOCK_FRAMES);
+		lab_word_sub(&heap->dirty, dirty);
+	} else {
+		dirty = 0;
+	}
+	lab_block_release(block, LAB_ZONE_HEAP, LAB_BLOCK_FREE);
+	lab_heap_offer(block);
+	return dirty;
+}
+
+/* the first run of dirty free frames at or after *at; its length, 0 if none */
+static unsigned int dirty_run(size_t index, unsigned int *at)
+{
+	struct lab_block *block = lab_block_at(index);
+	unsigned int n = 0;
+
+	for (; *at + n < LAB_BLOCK_FRAMES;) {
+		unsigned int f = *at + n;
+		uint64_t bit = 1ull << f % 64;
+		bool idle = lab_word_get(&block->bits[f / 64]) &
+			    ~lab_word_get(&block->clean[f / 64]) & bit;
+
+		if (idle) {
+			n++;
+		} else if (n) {
+			break;
+		} else {
+			++*at;
+		}
+	}
+	return n;
+}
+
+static size_t purge_part(size_t block)
+{
+	unsigned int at = 0, n;
+	size_t done = 0;
+	struct lab_frames got;
+
+	while ((n = dirty_run(block, &at))) {
+		if (lab_block_take_at(block, LAB_ZONE_HEAP, at, n, &got)) {
+			if (lab_os_discard(address(block, at), (size_t)n << LAB_PAGE_SHIFT) == 0) {
+				lab_block_set_clean(block, at, n);
+				lab_word_sub(&heap->dirty, n - got.nclean);
+				done += n;
+			} else {
+				lab_word_add(&heap->dirty, got.nclean);
+			}
+			lab_block_give(block, at, n);
+		}
+		lab_heap_review(block);
+		at += n;
+	}
+	return done;
+}
+
+static size_t purge_block(size_t block, bool unmap)
+{
+	union lab_block_word w = { .raw = lab_word_get(&lab_block_at(block)->word) };
+
+	if (!w.free || w.zone != LAB_ZONE_HEAP)
+		return 0;
+	if (w.free == LAB_BLOCK_FRAMES)
+		return purge_whole(block, unmap);
+	return purge_part(block);
+}
+
+/* highest addresses first: searches start at the lowest */
+static size_t purge(size_t frames, bool unmap)
+{
+	size_t block = lab_nr_sections() * LAB_SECTION_BLOCKS, done = 0;
+
+	while (block-- > 0 && done < frames) {
+		if (!lab_section_is_ready(block / LAB_SECTION_BLOCKS))
+			continue;
+		done += purge_block(block, unmap);
+	}
+	return done;
+}
+
+size_t lab_heap_purge(bool unmap)
+{
+	return purge(SIZE_MAX, unmap);
+}
+
+void lab_heap_decay(void)
+{
+	uint64_t idle = lab_word_get(&heap->dirty);
+	uint64_t in_use, now, last;
+
+	/* the figure may be a little behind and below zero */
+	if (LAB_LIKELY((int64_t)idle <= FEW_IDLE))
+		return;
+	in_use = lab_word_get(&heap->managed) - lab_word_get(&heap->free);
+	if (idle > (in_use >> MOST_IDLE_SHIFT) + 8 * FEW_IDLE) {
+		(void)purge(idle >> SURPLUS_SHIFT, false);
+		return;
+	}
+	now = lab_os_clock_ms();
+	last = lab_word_get(&last_decay_ms);
+	if (now - last < DECAY_MS || !lab_word_swap(&last_decay_ms, last, now))
+		return;
+	(void)purge((idle - FEW_IDLE) >> SURPLUS_SHIFT, false);
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
+#include "os/os.h"
+#include "page/zone.h"
+
+struct lab_zone lab_zones[LAB_NR_ZONES];
+
+/*
+ * Hints, a bit per block: it may have free frames, or may be unmapped.  Set
+ * after the fact, cleared by whoever finds otherwise and looks once more.
+ */
+static lab_word_t avail[LAB_NR_SECTIONS];
+
+static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
+
+enum lab_zone_id lab_zone_of(lab_pfn_t pfn)
+{
+	union lab_block_word w;
+
+	/* a frame in use holds its block's zone in place */
+	w.raw = lab_word_get(&lab_block_at(pfn / LAB_BLOCK_FRAMES)->word);
+	return (enum lab_zone_id)w.zone;
+}
+
+void lab_heap_offer(size_t block)
+{
+	atomic_fetch_or_explicit(&avail[block / LAB_SECTION_BLOCKS],
+				 1ull << block % LAB_SECTION_BLOCKS, memory_order_relaxed);
+}
+
+static bool is_offered(size_t block)
+{
+	/* seq_cst: pairs with heap_retract(), see count_give() [avail.hint] */
+	uint64_t hints =
+		atomic_load_explicit(&avail[block / LAB_SECTION_BLOCKS], memory_order_seq_cst);
+
+	return hints >> block % LAB_SECTION_BLOCKS & 1;
+}
+
+static void heap_retract(size_t block)
+{
+	union lab_block_word w;
+
+	/* seq_cst: pairs with is_offered(): the count is read after it [avail.hint] */
+	atomic_fetch_and_explicit(&avail[block / LAB_SECTION_BLOCKS],
+				  ~(1ull << block % LAB_SECTION_BLOCKS), memory_order_seq_cst);
+	/* seq_cst: pairs with count_give(): a giver may have come meanwhile [block.word] */
+	w.raw = atomic_load_explicit(&lab_block_at(block)->word, memory_order_seq_cst);
+	if (w.free && w.zone == LAB_ZONE_HEAP)
+		lab_heap_offer(block);
+}
+
+/*
+ * Make the hint right after frames moved.  A failed attempt lowers the count
+ * for a while, in which others may have retracted the block: so look always.
+ * Every gift looks too, so a hint that an abandoned call left wrong is mended
+ * by the next one.
+ */
+void lab_heap_review(size_t block)
+{
+	union lab_block_word w = { .raw = lab_word_get(&lab_block_at(block)->word) };
+	bool offered = is_offered(block);
+
+	if (w.free && !offered && w.zone == LAB_ZONE_HEAP)
+		lab_heap_offer(block);
+	else if (!w.free && offered)
+		heap_retract(block);
+}
+
+static void heap_took(unsigned int n, unsigned int nclean)
+{
+	lab_word_sub(&heap->free, n);
+	lab_word_sub(&heap->dirty, n - nclean);
+	lab_word_add(&heap->taken, n);
+}
+
+/* What a search is after; one shape, so that there is one search. */
+struct want {
+	unsigned int some;  /* nonzero: that many single frames */
+	unsigned int order; /* else one run of 2^order */
+};
+
+static unsigned int block_take(size_t block, const struct want *want, struct lab_frames *out)
+{
+	if (want->some)
+		return lab_block_take_some(block, LAB_ZONE_HEAP, want->some, out);
+	return lab_block_take_run(block, LAB_ZONE_HEAP, want->order, out) ? 1u << want->order : 0;
+}
+
+/* Lowest addresses first: what is in use stays together, the rest can go back. */
+static unsigned int heap_search(const struct want *want, struct lab_frames *out)
+{
+	size_t nr = lab_nr_sections(), s;
+	unsigned int got;
+
+	for (s = 0; s < nr; s++) {
+		uint64_t left = lab_word_get(&avail[s]);
+
+		while (left) {
+			size_t block = s * LAB_SECTION_BLOCKS + lab_ctz(left);
+
+			left &= left - 1;
+			got = block_take(block, want, out);
+			lab_heap_review(block);
+			if (got)
+				return got;
+		}
+	}
+	return 0;
+}
+
+/* ---- growth ---- */
+
+/* Grow by an eighth of what there is, so that big heaps make few calls. */
+static size_t growth(void)
+{
+	size_t blocks = lab_word_get(&heap->managed) / LAB_BLOCK_FRAMES / 8;
+
+	return blocks < 2 ? 2 : blocks > LAB_SECTION_BLOCKS ? LAB_SECTION_BLOCKS : blocks;
+}
+
+/* claim up to @want adjacent unmapped blocks of section @s; returns how many */
+static size_t claim_unmapped(size_t s, size_t want, size_t *first)
+{
+	size_t at = s * LAB_SECTION_BLOCKS, end = at + LAB_SECTION_BLOCKS, n = 0;
+
+	for (; at < end && n < want; at++) {
+		if (lab_block_claim(at, LAB_ZONE_HEAP, false)) {
+			if (n++ == 0)
+				*first = at;
+		} else if (n) {
+			break;
+		}
+	}
+	return n;
+}
+
+static void release_all(size_t first, size_t n, enum lab_block_fate fate)
+{
+	size_t i;
+
+	for (i = first; i < first + n; i++) {
+		if (fate == LAB_BLOCK_FREE) {
+			lab_block_set_clean(i, 0, LAB_BLOCK_FRAMES);
+			lab_word_add(&heap->free, LAB_BLOCK_FRAMES);
+			lab_word_add(&heap->managed, LAB_BLOCK_FRAMES);
+		}
+		lab_block_release(i, LAB_ZONE_HEAP, fate);
+		if (fate == LAB_BLOCK_FREE)
+			lab_heap_offer(i);
+	}
+}
+
+/* map the claimed blocks, half of them if all is refused, and so on */
+static int map_claimed(size_t first, size_t n)
+{
+	int err;
+
+	for (;;) {
+		err = lab_os_map(
+			(uintptr_t)lab_frame_address((lab_pfn_t)(first * LAB_BLOCK_FRAMES)),
+			n << LAB_BLOCK_SHIFT);
+		if (!err || n == 1)
+			break;
+		release_all(first + n / 2, n - n / 2, LAB_BLOCK_UNMAPPED);
+		n /= 2;
+	}
+	release_all(first, n,
+		    !err	     ? LAB_BLOCK_FREE
+		    : err == -EEXIST ? LAB_BLOCK_DEAD
+				     : LAB_BLOCK_UNMAPPED);
+	return err;
+}
+
+int lab_heap_map_some(size_t want)
+{
+	size_t s, n, first = 0, nr;
+	int err;
+
+	if (!lab_mem.base) {
+		err = lab_mem_init();
+		if (err)
+			return err;
+	}
+	nr = lab_nr_sections();
+	for (s = 0; s < nr; s++) {
+		if (!lab_section_is_ready(s))
+			continue;
+		while ((n = claim_unmapped(s, want, &first))) {
+			err = map_claimed(first, n);
+			if (err != -EEXIST)
+				return err;
+		}
+	}
+	do {
+		err = lab_section_grow(1, &s);
+		if (err)
+			return err;
+		n = claim_unmapped(s, want, &first);
+		err = n ? map_claimed(first, n) : -EEXIST;
+	} while (err == -EEXIST);
+	return err;
+}
+
+static unsigned int heap_take(const struct want *want, struct lab_frames *out)
+{
+	unsigned int got;
+	bool purged = false;
+
+	for (;;) {
+		got = heap_search(want, out);
+		if (LAB_LIKELY(got))
+			break;
+		if (lab_heap_map_some(growth()) == 0)
+			continue;
+		/* another context may have given or grown meanwhile, or idle memory helps */
+		got = heap_search(want, out);
+		if (got)
+			break;
+		if (purged || !lab_heap_purge(true)) {
+			lab_word_add(&heap->failed, 1);
+			return 0;
+		}
+		purged = true;
+	}
+	heap_took(got, out->nclean);
+	return got;
+}
+
+/* ---- take and give ---- */
+
+unsigned int lab_heap_take_some(unsigned int want_frames, struct lab_frames *out)
+{
+	struct want want = { .some = want_frames };
+
+	return heap_take(&want, out);
+}
+
+bool lab_heap_take_run(unsigned int n, unsigned int align_order, struct lab_frames *out)
+{
+	unsigned int order = lab_order_of(n);
+	struct want want = { .order = order > align_order ? order : align_order };
+
+	if (!heap_take(&want, out))
+		return false;
+	/* the tail beyond @n was never anybody's: back it goes, still clean if it was */
+	if (n < 1u << want.order) {
+		unsigned int tail = (1u << want.order) - n;
+		unsigned int clean = out->nclean == 1u << want.order ? tail : 0;
+
+		if (clean)
+			lab_block_set_clean(out->pfn / LAB_BLOCK_FRAMES,
+					    out->pfn % LAB_BLOCK_FRAMES + n, tail);
+		lab_zone_give(out->pfn + n, tail);
+		lab_word_sub(&heap->dirty, clean);
+		out->nclean = clean ? n : 0;
+	}
+	return true;
+}
+
+bool lab_heap_extend(lab_pfn_t pfn, unsigned int n)
+{
+	struct lab_frames got;
+	unsigned int first = pfn % LAB_BLOCK_FRAMES;
+
+	if (first == 0 || n > LAB_BLOCK_FRAMES - first)
+		return false;
+	if (!lab_block_take_at(pfn / LAB_BLOCK_FRAMES, LAB_ZONE_HEAP, first, n, &got)) {
+		lab_heap_review(pfn / LAB_BLOCK_FRAMES);
+		return false;
+	}
+	heap_took(n, got.nclean);
+	return true;
+}
+
+static void gave(enum lab_zone_id zone, size_t block, unsigned int n)
+{
+	lab_word_add(&lab_zones[zone].free, n);
+	if (zone != LAB_ZONE_HEAP)
+		return;
+	lab_word_add(&heap->dirty, n);
+	if (!is_offered(block))
+		lab_heap_offer(block);
+}
+
+/*
+ * The zone is read before the frames go back: afterwards the block could be
+ * claimed and serve another one.
+ */
+void lab_zone_give(lab_pfn_t pfn, unsigned int n)
+{
+	enum lab_zone_id zone = lab_zone_of(pfn);
+	size_t block = pfn / LAB_BLOCK_FRAMES;
+
+	lab_block_give(block, pfn % LAB_BLOCK_FRAMES, n);
+	gave(zone, block, n);
+}
+
+void lab_zone_give_mask(lab_pfn_t pfn, uint64_t mask)
+{
+	enum lab_zone_id zone = lab_zone_of(pfn);
+	size_t block = pfn / LAB_BLOCK_FRAMES;
+
+	lab_block_give_mask(block, pfn % LAB_BLOCK_FRAMES / 64, mask);
+	gave(zone, block, lab_popcount(mask));
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A zone: blocks with a purpose.  The heap grows and shrinks; the reserve and
+ * the exclusive zone are resident and have watermarks (page/reserve.h).
+ * Mirrors struct zone, include/linux/mmzone.h.
+ */
+#ifndef LAB_PAGE_ZONE_H
+#define LAB_PAGE_ZONE_H
+
+#include "page/block.h"
+
+/*
+ * All counts are frames.
+ *   heap:     managed = mapped frames; free is a figure
+ *   others:   managed = resident frames; free is taken down before frames are,
+ *             so a floor holds exactly
+ */
+struct lab_zone {
+	lab_word_t free;
+	lab_word_t managed;
+	lab_word_t dirty; /* of free, those that use memory; heap only */
+	lab_word_t taken; /* ever */
+	lab_word_t failed;
+	lab_word_t min, low, high;
+	lab_word_t locked;    /* of managed, those that mlock() took */
+	lab_word_t cap;	      /* managed grows up to here */
+	lab_word_t populated; /* frames claimed for residency, first block on */
+	lab_word_t first;     /* 1 + first block; 0: none yet; not for the heap */
+	lab_word_t epoch;     /* address of the wipe-on-fork word; exclusive only */
+} LAB_LINE_ALIGNED;
+
+extern LAB_HIDDEN struct lab_zone lab_zones[LAB_NR_ZONES];
+
+/** lab_zone_of() - the zone that a frame of ours belongs to */
+enum lab_zone_id lab_zone_of(lab_pfn_t pfn);
+
+/**
+ * lab_heap_take_some() - up to @want single frames, growing if there are none
+ * @want: 1 .. 64
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.  May make system calls (mmap).
+ * Return:  how many were taken; 0: out of memory.
+ */
+unsigned int lab_heap_take_some(unsigned int want, struct lab_frames *out);
+
+/**
+ * lab_heap_take_run() - @n adjacent frames, aligned to 2^align_order frames
+ * @n:           1 .. 512
+ * @align_order: 0 .. 9
+ *
+ * Context: as above.  Return: false: out of memory.
+ */
+LAB_NODISCARD bool lab_heap_take_run(unsigned int n, unsigned int align_order,
+				     struct lab_frames *out);
+
+/** lab_heap_extend() - take the @n frames after a run that ends at @pfn, if free */
+LAB_NODISCARD bool lab_heap_extend(lab_pfn_t pfn, unsigned int n);
+
+/**
+ * lab_zone_give() - give back @n adjacent frames inside one block, to their zone
+ *
+ * The caller has set their kind to LAB_KIND_FREE.
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free, never fails, no system call.
+ * Order:   releases [pool.bits].
+ */
+void lab_zone_give(lab_pfn_t pfn, unsigned int n);
+
+/** lab_zone_give_mask() - frames of one word of a bitmap; @pfn is that of bit 0 */
+void lab_zone_give_mask(lab_pfn_t pfn, uint64_t mask);
+
+/** lab_heap_offer() - a heap block has free frames: let searches find it */
+void lab_heap_offer(size_t block);
+
+/** lab_heap_review() - make the search hint of a block right */
+void lab_heap_review(size_t block);
+
+/**
+ * lab_heap_map_some() - claim and map unmapped heap blocks
+ * @want: 1 .. LAB_SECTION_BLOCKS; fewer are mapped where memory is scarce
+ *
+ * Return: 0 or -ENOMEM.
+ */
+LAB_NODISCARD int lab_heap_map_some(size_t want);
+
+/* ---- runs of blocks: more than 2 MiB (run.c) ---- */
+
+/**
+ * lab_run_take() - claim adjacent blocks and map their first @bytes
+ * @bytes: a multiple of the page size
+ * @align: power of two; up to LAB_BLOCK_BYTES it costs nothing
+ * @clean: receives whether all of it reads as zero
+ *
+ * Return: the first block, or SIZE_MAX: out of memory.
+ */
+size_t lab_run_take(size_t bytes, size_t align, bool *clean);
+
+/** lab_run_extend() - the same for the @n blocks from @index, exactly there */
+LAB_NODISCARD bool lab_run_extend(size_t index, size_t n);
+
+/** lab_run_give() - give back @n adjacent claimed, mapped blocks */
+void lab_run_give(size_t index, size_t n);
+
+/** lab_run_give_unmapped() - the same, when their memory has moved elsewhere */
+void lab_run_give_unmapped(size_t index, size_t n);
+
+/* ---- giving memory back (purge.c) ---- */
+
+/**
+ * lab_heap_decay() - give idle memory back to the system, a bounded piece
+ *
+ * Called from slow paths of ordinary requests, never of atomic ones.  Keeps
+ * what was used within the last seconds, see purge.c.
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.  System calls (madvise).
+ */
+void lab_heap_decay(void);
+
+/**
+ * lab_heap_purge() - give all idle memory back
+ * @unmap: address space too: for want of it
+ *
+ * Return: frames given back.
+ */
+size_t lab_heap_purge(bool unmap);
+
+#endif /* LAB_PAGE_ZONE_H */

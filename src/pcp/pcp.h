@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Per-CPU stacks of free objects, one per class.  Mirrors struct
+ * per_cpu_pages, include/linux/mmzone.h.
+ *
+ * A stack is an optimisation and nothing else: whenever it cannot be used at
+ * once (empty, full, busy, a storm of signals, an unknown CPU, before the
+ * constructor) the caller goes to the bitmaps below, which always work.
+ *
+ * Back ends, chosen once, by the constructor; "none" until then:
+ *   rseq      restartable sequences: plain stores, made atomic by the kernel
+ *   trylock   a lock byte per stack, only ever tried
+ */
+#ifndef LAB_PCP_PCP_H
+#define LAB_PCP_PCP_H
+
+#include "base/word.h"
+#include "os/rseq.h"
+
+/* Classes 1 .. LAB_PCP_SLABS are the slab layer's; then pages. */
+#define LAB_PCP_SLABS 72u
+#define LAB_PCP_PAGE  73u /* pages that malloc hands out, heap's and reserve's */
+#define LAB_PCP_API   74u /* pages of the reserve, for labyrinth_alloc_page() */
+#define LAB_PCP_EXCL  75u /* pages of the exclusive zone */
+#define LAB_PCP_NR    76u
+
+/*
+ * Entries per stack: at most 32 KiB of the smallest objects, 64 KiB of any
+ * slab class up to 2 KiB, 256 KiB of the others, 1 MiB of pages.
+ */
+#define LAB_PCP_CAP(cls)                                                                           \
+	((cls) <= 8u ? 256u : /* 16 .. 128 bytes */                                                \
+		 (cls) <= 24u ? 128u                                                               \
+			      : /* 144 .. 512 */                                                   \
+		 (cls) <= 40u ? 32u                                                                \
+			      : /* 576 .. 2048 */                                                  \
+		 (cls) <= 56u ? 16u                                                                \
+			      : /* 2304 .. 8192 */                                                 \
+		 (cls) <= 72u ? 8u                                                                 \
+			      : /* 9216 .. 32768 */                                                \
+		 (cls) == 73u ? 256u                                                               \
+	 : (cls) == 74u	      ? 64u                                                                \
+			      : 16u)
+
+/* where the stacks of one size group begin, and how far apart they are */
+#define LAB_PCP_GROUP(cls, first, start)                                                           \
+	((start) + ((cls) - (first)) * 8u * (LAB_PCP_CAP(first) + 1u))
+/*
+ * Offset of a stack's header from the start of its CPU's area, bytes.  Pages
+ * have theirs at 0x908 modulo 4096, away from where the tables of frame.h have
+ * the bytes of a zone's first pages: a store there and a load here would look
+ * alike to the store buffer, which compares twelve bits (measured: 0.5 ns).
+ */
+#define LAB_PCP_STACK(cls)                                                                         \
+	((cls) <= 8u	? LAB_PCP_GROUP(cls, 1u, 64u)                                              \
+	 : (cls) <= 24u ? LAB_PCP_GROUP(cls, 9u, 16640u)                                           \
+	 : (cls) <= 40u ? LAB_PCP_GROUP(cls, 25u, 33216u)                                          \
+	 : (cls) <= 56u ? LAB_PCP_GROUP(cls, 41u, 37504u)                                          \
+	 : (cls) <= 72u ? LAB_PCP_GROUP(cls, 57u, 39744u)                                          \
+	 : (cls) == 73u ? 43272u                                                                   \
+	 : (cls) == 74u ? 47368u                                                                   \
+			: 47896u)
+
+struct lab_pcp_class {
+	uint16_t stack; /* LAB_PCP_STACK */
+	uint16_t cap;	/* LAB_PCP_CAP */
+};
+
+/* The head of a stack; entry i of its slots lies at 8 * (i + 1) from here. */
+struct lab_pcp_stack {
+	uint32_t count;
+	lab_byte_t busy; /* trylock: 1 while somebody works on it */
+	void *slot[];
+};
+static_assert(offsetof(struct lab_pcp_stack, slot) == 8, "the sequences know this layout");
+
+/* One CPU's stacks; all zero is all empty. */
+struct lab_pcp_area {
+	char bytes[1u << LAB_CPU_SHIFT];
+};
+
+extern LAB_HIDDEN struct lab_pcp_area lab_pcp_area[LAB_NR_CPUS];
+extern LAB_HIDDEN const struct lab_pcp_class lab_pcp_class[LAB_PCP_NR];
+
+enum lab_pcp_backend { LAB_PCP_NONE, LAB_PCP_RSEQ, LAB_PCP_TRYLOCK };
+
+/**
+ * lab_pcp_init() - choose the back end
+ *
+ * Context: once, from the constructor, before the program's threads.
+ */
+void lab_pcp_init(void);
+
+/** lab_pcp_fini() - back to no stacks at all; what they hold stays there */
+void lab_pcp_fini(void);
+
+enum lab_pcp_backend lab_pcp_backend(void);
+
+/**
+ * lab_pcp_try_pop() - one attempt, under rseq alone: the hot path
+ * @stack: LAB_PCP_STACK of the class
+ * @entry: receives the object
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.  No system call.
+ * Return:  false: call lab_pcp_pop() before giving up.
+ */
+LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_pop(size_t stack, void **entry)
+{
+	return lab_rseq_open() &&
+	       LAB_LIKELY(lab_rseq_pop(lab_pcp_area->bytes + stack, entry) == LAB_RSEQ_DONE);
+}
+
+/** lab_pcp_try_push() - the same; false: call lab_pcp_push() before giving up */
+LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_push(size_t stack, uint32_t cap,
+							     void *entry)
+{
+	return lab_rseq_open() &&
+	       LAB_LIKELY(lab_rseq_push(lab_pcp_area->bytes + stack, cap, entry) == LAB_RSEQ_DONE);
+}
+
+/**
+ * lab_pcp_pop() - take an object from this CPU's stack
+ * @cls: 1 .. LAB_PCP_NR - 1
+ *
+ * Context: MT-Safe, AS-Safe.  Bounded: a few retries, then gives up.  No
+ *          system call but getcpu(2) under trylock, where the vDSO lacks it.
+ * Return:  the object, or NULL: empty, or not now.
+ */
+void *lab_pcp_pop(unsigned int cls);
+
+/**
+ * lab_pcp_push() - put an object on this CPU's stack
+ *
+ * Context: as lab_pcp_pop().
+ * Return:  false: full, or not now; the caller still owns the object.
+ */
+LAB_NODISCARD bool lab_pcp_push(unsigned int cls, void *entry);
+
+/**
+ * lab_pcp_push_mask() - put objects on this CPU's stack
+ * @first: address of the object of bit 0 of @mask
+ * @size:  bytes from one object to the next
+ *
+ * Return: those of @mask that found no room; the caller still owns them.
+ */
+LAB_NODISCARD uint64_t lab_pcp_push_mask(unsigned int cls, const char *first, size_t size,
+					 uint64_t mask);
+
+/**
+ * lab_pcp_pop_many() - take up to @want entries, the top one first
+ *
+ * Return: how many; 0: empty, or not now.
+ */
+unsigned int lab_pcp_pop_many(unsigned int cls, void **to, unsigned int want);
+
+/** lab_pcp_batch() - objects to move between a stack and the bitmaps at once */
+static inline unsigned int lab_pcp_batch(unsigned int cls)
+{
+	return lab_pcp_class[cls].cap > 128 ? 64 : lab_pcp_class[cls].cap / 2;
+}
+
+/** lab_pcp_cpu() - the CPU whose stacks we would use; a hint */
+unsigned int lab_pcp_cpu(void);
+
+#endif /* LAB_PCP_PCP_H */

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include "slab/cache.h"
+#include "base/lifo.h"
+#include "page/zone.h"
+
+/*
+ * Partial slabs wait on one of two lists.  Requests pop from both; a sweep
+ * pops from one, retires what is all free, and pushes the rest on the other,
+ * so that it holds one slab at a time: abandoned, it loses one.
+ */
+struct cache {
+	struct lab_lifo partial[2];
+	lab_word_t sweep; /* parity: which list is swept next */
+	lab_word_t nslabs;
+	lab_word_t all_free; /* slabs that became all free since the last sweep */
+} LAB_LINE_ALIGNED;
+
+static struct cache caches[LAB_NR_CLASSES];
+
+/*
+ * 1 + first frame of the slab that a CPU takes from.  Shared, not owned: any
+ * context may take from it at any time, and whoever finds it empty replaces
+ * it.
+ */
+static lab_word_t active[LAB_NR_CPUS][LAB_NR_CLASSES];
+
+static lab_word_t *slab_link(uint32_t pfn)
+{
+	return &lab_frame_at(pfn)->next;
+}
+
+static void list_slab(unsigned int cls, lab_pfn_t pfn)
+{
+	struct cache *cache = &caches[cls];
+
+	lab_lifo_push(&cache->partial[lab_word_get(&cache->sweep) & 1], pfn, slab_link);
+}
+
+static bool unlist_slab(unsigned int cls, lab_pfn_t *pfn)
+{
+	struct cache *cache = &caches[cls];
+	unsigned int at = lab_word_get(&cache->sweep) & 1;
+
+	return lab_lifo_pop(&cache->partial[at], pfn, slab_link) ||
+	       lab_lifo_pop(&cache->partial[!at], pfn, slab_link);
+}
+
+/* ---- retirement ---- */
+
+/* true if the slab is no more; else the caller stays responsible */
+static bool retire_slab(unsigned int cls, lab_pfn_t pfn)
+{
+	if (!lab_slab_retire(pfn))
+		return false;
+	lab_word_sub(&caches[cls].nslabs, 1);
+	lab_zone_give(pfn, 1u << lab_class[cls].order);
+	return true;
+}
+
+/* one slab that is all free may stay, for the next request */
+static void sweep(unsigned int cls, unsigned int keep)
+{
+	struct cache *cache = &caches[cls];
+	uint64_t from = lab_word_add(&cache->sweep, 1) & 1;
+	uint64_t left = lab_word_get(&cache->nslabs);
+	lab_pfn_t pfn;
+
+	lab_word_set(&cache->all_free, 0);
+	while (left-- > 0 && lab_lifo_pop(&cache->partial[from], &pfn, slab_link)) {
+		union lab_slab_word w = { .raw = lab_word_get(&lab_frame_at(pfn)->word) };
+
+		if (w.free == lab_class[cls].nobj && keep-- == 0) {
+			keep = 0;
+			if (retire_slab(cls, pfn))
+				continue;
+		}
+		lab_lifo_push(&cache->partial[!from], pfn, slab_link);
+	}
+}
+
+/* A sweep costs as much as the list is long: let an eighth of it be worth it. */
+static void note_all_free(unsigned int cls)
+{
+	struct cache *cache = &caches[cls];
+	uint64_t n = lab_word_add(&cache->all_free, 1) + 1;
+
+	if (n >= 4 && n * 8 >= lab_word_get(&cache->nslabs))
+		sweep(cls, 1);
+}
+
+static void settle_gift(unsigned int cls, lab_pfn_t pfn, enum lab_slab_gift gift)
+{
+	if (gift == LAB_SLAB_LIST_IT)
+		list_slab(cls, pfn);
+	else if (gift == LAB_SLAB_ALL_FREE)
+		note_all_free(cls);
+}
+
+/* ---- taking ---- */
+
+static bool new_slab(unsigned int cls, lab_pfn_t *pfn)
+{
+	unsigned int order = lab_class[cls].order;
+	struct lab_frames frames;
+
+	if (!lab_heap_take_run(1u << order, order, &frames))
+		return false;
+	*pfn = frames.pfn;
+	lab_slab_make(frames.pfn, cls);
+	lab_word_add(&caches[cls].nslabs, 1);
+	return true;
+}
+
+/* the slab in the slot is used up, or is none of ours: put another there */
+static bool replace_active(unsigned int cls, lab_word_t *slot, uint64_t seen)
+{
+	lab_pfn_t pfn;
+
+	if (seen && lab_word_swap(slot, seen, 0)) {
+		pfn = (lab_pfn_t)(seen - 1);
+		if (!lab_slab_leave(pfn))
+			list_slab(cls, pfn);
+	}
+	if (!unlist_slab(cls, &pfn) && !new_slab(cls, &pfn))
+		return false;
+	if (!lab_word_swap(slot, 0, pfn + 1ull))
+		list_slab(cls, pfn);
+	return true;
+}
+
+/* ---- stacks and slabs ---- */
+
+/* stack all but one of the objects; what finds no room goes back to the slab */
+static void *stack_objects(unsigned int cls, lab_pfn_t pfn, char *first, uint64_t mask,
+			   void *result)
+{
+	uint32_t size = lab_class[cls].size;
+	size_t offset = (size_t)(first - (char *)lab_frame_address(pfn));
+
+	if (!result) {
+		result = first + (size_t)lab_ctz(mask) * size;
+		mask &= mask - 1;
+	}
+	if (mask)
+		mask = lab_pcp_push_mask(cls, first, size, mask);
+	if (mask)
+		settle_gift(cls, pfn, lab_slab_give(pfn, (unsigned int)(offset / size / 64), mask));
+	return result;
+}
+
+void *lab_cache_alloc(unsigned int cls)
+{
+	bool stacks = lab_pcp_backend() != LAB_PCP_NONE;
+	unsigned int want = stacks ? lab_pcp_batch(cls) : 1, n;
+	void *result = NULL;
+
+	if (want > lab_class[cls].nobj)
+		want = lab_class[cls].nobj;
+	for (;;) {
+		lab_word_t *slot = &active[lab_pcp_cpu()][cls];
+		uint64_t seen = lab_word_get(slot);
+		lab_pfn_t pfn = (lab_pfn_t)(seen - 1);
+
+		n = seen ? lab_slab_reserve(pfn, cls, want) : 0;
+		while (n > 0) {
+			char *first;
+			uint64_t mask = lab_slab_collect(pfn, cls, n, &first);
+
+			n -= lab_popcount(mask);
+			result = stack_objects(cls, pfn, first, mask, result);
+		}
+		if (LAB_LIKELY(result))
+			return result;
+		if (!replace_active(cls, slot, seen))
+			return NULL;
+	}
+}
+
+/* objects on their way back, gathered as long as they share a bitmap word */
+struct gather {
+	lab_pfn_t pfn;
+	unsigned int word;
+	uint64_t mask;
+};
+
+static void gather_flush(unsigned int cls, struct gather *g)
+{
+	if (g->mask)
+		settle_gift(cls, g->pfn, lab_slab_give(g->pfn, g->word, g->mask));
+	g->mask = 0;
+}
+
+static void gather_add(unsigned int cls, struct gather *g, void *ptr)
+{
+	lab_pfn_t pfn = lab_slab_of(ptr, cls);
+	unsigned int index = lab_slab_index(ptr, cls);
+
+	if (pfn != g->pfn || index / 64 != g->word)
+		gather_flush(cls, g);
+	g->pfn = pfn;
+	g->word = index / 64;
+	g->mask |= 1ull << index % 64;
+}
+
+/* stack space for this many pointers is what a flush may cost */
+enum { FLUSH_CHUNK = 16 };
+
+static void flush_stack(unsigned int cls, struct gather *g, unsigned int n)
+{
+	void *chunk[FLUSH_CHUNK];
+	unsigned int got, i;
+
+	while (n > 0) {
+		got = lab_pcp_pop_many(cls, chunk, n < FLUSH_CHUNK ? n : FLUSH_CHUNK);
+		for (i = 0; i < got; i++)
+			gather_add(cls, g, chunk[i]);
+		if (!got)
+			return;
+		n -= got;
+	}
+}
+
+void lab_cache_free(unsigned int cls, void *ptr)
+{
+	struct gather g = { .mask = 0 };
+
+	gather_add(cls, &g, ptr);
+	flush_stack(cls, &g, lab_pcp_batch(cls));
+	gather_flush(cls, &g);
+	lab_heap_decay();
+}
+
+void lab_cache_trim(void)
+{
+	unsigned int cls;
+	struct gather g = { .mask = 0 };
+
+	for (cls = 1; cls < LAB_NR_CLASSES; cls++) {
+		flush_stack(cls, &g, lab_pcp_class[cls].cap);
+		gather_flush(cls, &g);
+		sweep(cls, 0);
+		sweep(cls, 0);
+	}
+}
+
+uint64_t lab_cache_slabs(unsigned int cls)
+{
+	return lab_word_get(&caches[cls].nslabs);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slabs of one class together: the active slab of each CPU, the partial list,
+ * and the traffic between slabs and the per-CPU stacks.  Mirrors struct
+ * kmem_cache, mm/slub.c.
+ */
+#ifndef LAB_SLAB_CACHE_H
+#define LAB_SLAB_CACHE_H
+
+#include "slab/slab.h"
+
+/**
+ * lab_cache_alloc() - an object of a class, when this CPU's stack had none
+ * @cls: 1 .. LAB_NR_CLASSES - 1
+ *
+ * Fills the stack with a batch on the way.
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.  May make system calls (growth).
+ * Return:  the object, not marked live yet; NULL: out of memory.
+ */
+void *lab_cache_alloc(unsigned int cls);
+
+/**
+ * lab_cache_free() - an object, when this CPU's stack would not have it
+ * @ptr: an object of @cls, marked free already
+ *
+ * Empties half of the stack on the way.
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free, never fails.
+ */
+void lab_cache_free(unsigned int cls, void *ptr);
+
+/**
+ * lab_page_alloc(), lab_page_free() - the same for malloc's single pages
+ *
+ * They come from the reserve while it is above its low watermark, else from
+ * the heap.
+ */
+void *lab_page_alloc(void);
+void lab_page_free(void *ptr);
+
+/**
+ * lab_cache_trim() - empty this CPU's stacks and retire slabs without objects
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.
+ */
+void lab_cache_trim(void);
+
+/** lab_cache_slabs() - slabs of a class that exist now; a figure */
+uint64_t lab_cache_slabs(unsigned int cls);
+
+#endif /* LAB_SLAB_CACHE_H */

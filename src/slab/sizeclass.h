@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sizes and classes.  Classes 1 .. 8 are 16 .. 128 bytes in steps of 16, the
+ * alignment that the ABI demands; then eight steps to each doubling, so that
+ * rounding up wastes less than 1/8.  Class 0 is none.
+ */
+#ifndef LAB_SLAB_SIZECLASS_H
+#define LAB_SLAB_SIZECLASS_H
+
+#include "base/bits.h"
+#include "pcp/pcp.h"
+
+#define LAB_NR_CLASSES 73u
+#define LAB_CLASS_MAX  32768u
+/* up to here a table leads from a size to its stack */
+#define LAB_HOT_MAX 4096u
+/* sizes of one page, above the class before it, have a stack of their own */
+#define LAB_PAGE_SIZES_ABOVE 3840u
+
+#define LAB_IS_POW2(x)	     (((x) & ((x)-1)) == 0)
+/* bytes of an object of class @c */
+#define LAB_CLASS_SIZE(c)                                                                          \
+	((c) <= 8u                                                                                 \
+		 ? (c)*16u                                                                         \
+		 : (128u << (((c)-9u) / 8u)) + ((((c)-9u) % 8u) + 1u) * (16u << (((c)-9u) / 8u)))
+
+/* floor(log2(s)) for 64 <= s < 65536, as a constant */
+#define LAB_LOG2_OF(s)                                                                             \
+	((s) < 128u	? 6u                                                                       \
+	 : (s) < 256u	? 7u                                                                       \
+	 : (s) < 512u	? 8u                                                                       \
+	 : (s) < 1024u	? 9u                                                                       \
+	 : (s) < 2048u	? 10u                                                                      \
+	 : (s) < 4096u	? 11u                                                                      \
+	 : (s) < 8192u	? 12u                                                                      \
+	 : (s) < 16384u ? 13u                                                                      \
+			: 14u)
+/* class of a constant size, 1 .. LAB_CLASS_MAX */
+#define LAB_CLASS_OF(s)                                                                            \
+	((s) <= 128u ? ((s) + 15u) / 16u                                                           \
+		     : 1u + 8u * (LAB_LOG2_OF((s)-1u) - 7u) +                                      \
+			       (((s)-1u) >> (LAB_LOG2_OF((s)-1u) - 3u)))
+
+struct lab_class {
+	uint32_t size;	/* bytes of an object */
+	uint32_t recip; /* ceil(2^32 / size): offset * recip >> 32 is the index */
+	uint16_t nobj;	/* objects in a slab, up to 256 */
+	uint8_t order;	/* of its frames */
+};
+
+extern LAB_HIDDEN const struct lab_class lab_class[LAB_NR_CLASSES];
+
+/* the live map of a class: objects of less than 128 bytes need the fine one */
+#define LAB_LIVE_SHIFT_OF(c) ((c) <= 7u ? 4u : 7u)
+
+/* What malloc() has to know of a size: up to LAB_HOT_MAX, by steps of 16. */
+struct lab_hot_size {
+	uint16_t stack; /* LAB_PCP_STACK of its class */
+	uint8_t cls;
+	uint8_t shift; /* LAB_LIVE_SHIFT_OF */
+};
+extern LAB_HIDDEN const struct lab_hot_size lab_hot_size[LAB_HOT_MAX / 16 + 1];
+
+/* What free() has to know of a kind: of every class, single pages included. */
+struct lab_hot_kind {
+	uint16_t stack;
+	uint16_t cap;
+	uint32_t shift;
+};
+extern LAB_HIDDEN const struct lab_hot_kind lab_hot_kind[LAB_PCP_NR];
+
+/* class of @size, 0 .. LAB_CLASS_MAX bytes; LAB_PCP_PAGE for a page */
+static LAB_ALWAYS_INLINE unsigned int lab_class_of(size_t size)
+{
+	unsigned int log;
+
+	if (LAB_LIKELY(size <= LAB_HOT_MAX))
+		return lab_hot_size[(size + 15) / 16].cls;
+	log = lab_log2(size - 1);
+	return 1 + 8 * (log - 7) + (unsigned int)((size - 1) >> (log - 3));
+}
+
+/* bytes of an object of a class, LAB_PCP_PAGE included */
+static inline size_t lab_class_bytes(unsigned int cls)
+{
+	return cls == LAB_PCP_PAGE ? LAB_PAGE_BYTES : lab_class[cls].size;
+}
+
+#endif /* LAB_SLAB_SIZECLASS_H */

@@ -1,0 +1,189 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Programs under limits and in odd surroundings: little address space, no
+# locked memory, valgrind, qemu, strace, gdb, no rights, no environment, closed
+# descriptors, small stacks, a sandbox.
+#
+# usage: check_limits.sh [--preload PATH] [--backend rseq|trylock|both]
+
+# shellcheck source-path=SCRIPTDIR source=check_lib.sh
+. "$(dirname "$0")/check_lib.sh"
+parse_options "$@"
+
+# Readable by the user nobody, wherever the tree is.
+dir=$(mktemp -d)
+chmod 755 "$dir"
+trap 'rm -rf "$dir"' EXIT
+log=$dir/log
+limits=$dir/limits
+sandboxed=$dir/sandboxed
+limit_seconds=60
+python=/usr/bin/python3
+python_code='d = {i: str(i) * 9 for i in range(20000)}; print("sum", sum(map(len, d.values())))'
+python_says="sum 800010"
+
+for program in limits sandboxed; do
+	build "$out/$program" "$root/tests/programs_c/$program.c" || exit 1
+	cp "$out/$program" "$dir/"
+done
+if [ -n "$preload" ]; then
+	install -m 755 "$preload" "$dir/"
+	preload=$dir/${preload##*/}
+fi
+
+# expect NAME PATTERN command ...: status 0, PATTERN in the output, no report.
+expect() {
+	local name=$1 pattern=$2 code
+	shift 2
+	timeout -k 5 "$limit_seconds" "$@" >"$log" 2>&1 </dev/null
+	code=$?
+	if [ $code -ne 0 ]; then
+		fail "$name" "exit code $code" "$log"
+	elif [ -n "$pattern" ] && ! grep -q -e "$pattern" "$log"; then
+		fail "$name" "did not print \"$pattern\"" "$log"
+	elif grep -q 'labyrinth\[[0-9]*\]: BUG' "$log"; then
+		fail "$name" "a report of the library" "$log"
+	else
+		pass "$name"
+	fi
+}
+
+# limited OPTIONS-OF-ulimit command ...: in a shell of its own, for expect.
+limited() {
+	local options=$1
+	shift
+	# shellcheck disable=SC2086
+	bash -c 'ulimit '"$options"' && shift 0 && exec env LD_PRELOAD="$0" "$@"' "$preload" "$@"
+}
+export -f limited
+export preload
+
+# "ok" lines name the back end; another preload than Labyrinth says "other".
+ok_line() {
+	if [[ ${preload##*/} == *labyrinth* ]]; then
+		echo "limits: ok ($1)"
+	else
+		echo "limits: ok (other)"
+	fi
+}
+
+need() {
+	type "$1" >/dev/null 2>&1 && return 0
+	skip "$1" "not installed"
+	return 1
+}
+
+check_limits() {
+	local b=$1 limit
+
+	for limit in "-v 65536" "-v 262144" "-d 65536"; do
+		expect "ulimit $limit, until NULL, $b" "$(ok_line "$b")" \
+			bash -c 'limited "$@"' - "$limit" "$limits" exhaust
+		expect "ulimit $limit, python3, $b" "$python_says" \
+			bash -c 'limited "$@"' - "$limit" $python -c "$python_code"
+		# shellcheck disable=SC2016
+		expect "ulimit $limit, bash, $b" "^3000\$" bash -c 'limited "$@"' - "$limit" \
+			bash -c 'for i in {1..3000}; do x[i]=$i$i; done; echo ${#x[@]}'
+		if need sqlite3; then
+			expect "ulimit $limit, sqlite3, $b" "^500500\$" \
+				bash -c 'limited "$@"' - "$limit" sqlite3 :memory: \
+				"create table t(a); insert into t with recursive r(n) as
+				(select 1 union all select n + 1 from r where n < 1000)
+				select n from r; select sum(a) from t;"
+		fi
+	done
+	expect "RLIMIT_AS lowered at run time, $b" "$(ok_line "$b")" \
+		env LD_PRELOAD="$preload" "$limits" as-runtime
+	expect "RLIMIT_DATA lowered at run time, $b" "$(ok_line "$b")" \
+		env LD_PRELOAD="$preload" "$limits" data-runtime
+	expect "RLIMIT_MEMLOCK 0, $b" "$(ok_line "$b")" \
+		bash -c 'limited "$@"' - "-l 0" "$limits" work
+	expect "threads with 64 KiB of stack, $b" "$(ok_line "$b")" \
+		bash -c 'limited "$@"' - "-s 64" "$limits" threads
+	expect "threads under ulimit -v 131072, small stacks, $b" "$(ok_line "$b")" \
+		bash -c 'limited "$@"' - "-s 64 -v 131072" "$limits" threads
+}
+
+check_surroundings() {
+	local b=$1 tunables
+
+	tunables=$(backend_environment "$b")
+	if need setpriv; then
+		expect "user nobody, $b" "$(ok_line "$b")" \
+			setpriv --reuid=65534 --regid=65534 --clear-groups \
+			env LD_PRELOAD="$preload" "$limits" work
+		expect "user nobody, RLIMIT_MEMLOCK 0, $b" "$(ok_line "$b")" \
+			setpriv --reuid=65534 --regid=65534 --clear-groups \
+			bash -c 'limited "$@"' - "-l 0" "$limits" work
+	fi
+	# The programs above would pass if the library had stepped aside in them:
+	# see that it serves a PIE and one that is not (whose own stub for malloc
+	# must not be taken for a malloc of its own).
+	if [[ ${preload##*/} == *labyrinth* ]]; then
+		for program in "$python -c print(1)" "$limits work"; do
+			# shellcheck disable=SC2086
+			expect "${program%% *} is served, $b" "pcp $b.*zone heap managed [1-9]" \
+				bash -c '"$@" 2>&1 | tr "\n" " "' - env LD_PRELOAD="$preload" \
+				LABYRINTH_OPTIONS=stats:1 $program </dev/null
+		done
+	fi
+	expect "empty environment, $b" "$(ok_line "$b")" \
+		env -i LD_PRELOAD="$preload" "$tunables" "$limits" work
+	expect "closed descriptors 0 to 2, $b" "^0\$" \
+		bash -c '"$@" <&- >&- 2>&-; echo $?' - env LD_PRELOAD="$preload" "$limits" closed
+	limit_seconds=15
+	for mode in plain openssh; do
+		expect "seccomp, $mode, $b" "sandboxed: ok" \
+			env LD_PRELOAD="$preload" "$sandboxed" $mode
+		expect "seccomp, $mode, ulimit -v 262144, $b" "sandboxed: ok" \
+			bash -c 'limited "$@"' - "-v 262144" "$sandboxed" $mode
+	done
+	limit_seconds=60
+	if need strace; then
+		expect "strace, $b" "$(ok_line "$b")" \
+			strace -f -o "$dir/strace" -E LD_PRELOAD="$preload" "$limits" work
+	fi
+	if need gdb; then
+		expect "gdb, $b" "exited normally" gdb -nx -batch -ex 'set startup-with-shell off' \
+			-ex "set environment LD_PRELOAD $preload" -ex run --args "$limits" work
+		expect "gdb, stepping through malloc, $b" "exited normally" \
+			gdb -nx -batch -ex 'set startup-with-shell off' -ex 'set pagination off' \
+			-ex "set environment LD_PRELOAD $preload" -ex 'break work' -ex run \
+			-ex 'break malloc' -ex continue -ex 'stepi 3000' -ex delete \
+			-ex continue --args "$limits" work
+	fi
+}
+
+# Neither has rseq, so these run once, on the try-lock.
+check_emulators() {
+	local grind=(valgrind --quiet --error-exitcode=99
+		"--soname-synonyms=somalloc=nouserintercepts")
+
+	if need valgrind; then
+		expect "valgrind, C" "$(ok_line trylock)" env LD_PRELOAD="$preload" \
+			"${grind[@]}" "$limits" work
+		expect "valgrind, /bin/true" "" env LD_PRELOAD="$preload" "${grind[@]}" /bin/true
+		expect "valgrind, python3" "$python_says" env LD_PRELOAD="$preload" PYTHONMALLOC=malloc \
+			"${grind[@]}" --error-exitcode=0 $python -c "$python_code"
+		expect "valgrind, threads" "$(ok_line trylock)" env LD_PRELOAD="$preload" \
+			"${grind[@]}" "$limits" threads
+	fi
+	if need qemu-x86_64; then
+		expect "qemu-user, C" "limits: ok" \
+			qemu-x86_64 -E LD_PRELOAD="$preload" "$limits" work
+		expect "qemu-user, threads" "limits: ok" \
+			qemu-x86_64 -E LD_PRELOAD="$preload" "$limits" threads
+		expect "qemu-user, python3" "$python_says" \
+			qemu-x86_64 -E LD_PRELOAD="$preload" $python -c "$python_code"
+	fi
+}
+
+for backend in $backends; do
+	export "$(backend_environment "$backend")"
+	check_limits "$backend"
+	check_surroundings "$backend"
+done
+unset GLIBC_TUNABLES
+check_emulators
+finish

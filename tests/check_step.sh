@@ -1,0 +1,104 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Every operation interrupted at every instruction: see step/step.h.
+# usage: check_step.sh [--lib DIR] [--backend rseq|trylock|both] [--sample N | --all]
+#                      [--seconds S] [--seed S] [--mode MODE] [--only TEXT]
+#
+# --lib      where liblabyrinth.a is, usually build/release
+# --sample   about so many injections per back end, chosen by the seed
+# --seconds  stop each of the four runs after so long
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+lib=$root/build/release
+backends="rseq trylock"
+sample=(--sample 3000)
+rest=()
+
+usage() {
+	sed -n '4,11s/^# \{0,1\}//p' "$0" >&2
+	exit 2
+}
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	--lib) lib=$2 && shift ;;
+	--backend) backends=$2 && shift ;;
+	--all) sample=(--all) ;;
+	--sample) sample=(--sample "$2") && shift ;;
+	--seconds | --seed | --mode | --only) rest+=("$1" "$2") && shift ;;
+	*) usage ;;
+	esac
+	shift || usage
+done
+[ "$backends" = both ] && backends="rseq trylock"
+if [ "$(uname -m)" != x86_64 ]; then
+	echo "skipped: this driver knows x86-64 alone"
+	echo "0 passed, 0 failed"
+	exit 0
+fi
+if [ ! -r "$lib/liblabyrinth.a" ]; then
+	echo "$0: no $lib/liblabyrinth.a (run make first)" >&2
+	exit 2
+fi
+
+out=$lib/step
+mkdir -p "$out"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# The library's code in a section of its own: so the driver can tell whose
+# instruction it is, and objdump lists where the library's instructions begin.
+build() {
+	local cc=${CC:-gcc} rename
+	${LD:-ld} -r -o "$out/lab.o" --whole-archive "$lib/liblabyrinth.a" || return
+	rename=$(objdump -h "$lib/liblabyrinth.a" | awk '$2 ~ /^\.text/ { print $2 }' | sort -u |
+		sed 's/.*/--rename-section &=lab_text/')
+	# shellcheck disable=SC2086
+	objcopy $rename "$out/lab.o" || return
+	"$cc" -O2 -g -std=gnu11 -fno-pie -no-pie -mno-red-zone -Wall -Wextra \
+		-Wno-prio-ctor-dtor -I"$root/src" -I"$root/include" -I"$root/tests/step" \
+		-o "$out/step" "$root"/tests/step/*.c "$out/lab.o" -pthread -Wl,-z,now || return
+	objdump -d --no-show-raw-insn -j lab_text "$out/step" |
+		awk '/^ *[0-9a-f]+:/ { sub(":", "", $1); print $1 }' >"$out/boundaries"
+}
+
+# Copying by "rep movsb" traps once a byte under the trap flag.
+tunables=glibc.cpu.x86_rep_movsb_threshold=1000000000
+tunables=$tunables:glibc.cpu.x86_rep_stosb_threshold=1000000000
+
+# run BACKEND BACKEND-SAID [VARIABLE=VALUE]
+run() {
+	local backend=$1 said=$2 rseq=0
+	shift 2
+	[ "$backend" = rseq ] && rseq=1
+	env "$@" GLIBC_TUNABLES="glibc.pthread.rseq=$rseq:$tunables" "$out/step" \
+		--boundaries "$out/boundaries" "${sample[@]}" "${rest[@]}" >"$log" 2>&1
+	sed '/^[0-9]* passed, [0-9]* failed$/d' "$log"
+	if ! grep -q "^step: back end $said" "$log"; then
+		echo "FAILED  $backend: the library chose another back end"
+		failed=$((failed + 1))
+	fi
+	if ! tail -n 1 "$log" | grep -q '^[0-9]* passed, [0-9]* failed$'; then
+		echo "FAILED  $backend: the driver did not finish"
+		failed=$((failed + 1))
+		return
+	fi
+	read -r p _ f _ < <(tail -n 1 "$log")
+	passed=$((passed + p))
+	failed=$((failed + f))
+}
+
+passed=0
+failed=0
+if ! build; then
+	echo "FAILED  build"
+	echo "0 passed, 1 failed"
+	exit 1
+fi
+for backend in $backends; do
+	run "$backend" "$backend"
+	run "$backend" none STEP_FIRST=1
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

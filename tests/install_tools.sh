@@ -1,0 +1,60 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Install what building and testing need, if it is missing.
+# usage: install_tools.sh [build] [check] [demo]     (default: build check)
+set -u
+[ $# -gt 0 ] || set -- build check
+want=
+need() { # need COMMAND-OR-FILE PACKAGE...
+	probe=$1
+	shift
+	case $probe in
+	/*) [ -e "$probe" ] && return ;;
+	*) command -v "$probe" >/dev/null 2>&1 && return ;;
+	esac
+	want="$want $*"
+}
+for part; do
+	case $part in
+	build) need cc gcc libc6-dev ;;
+	check)
+		need g++ g++
+		need clang-format clang-format
+		need /usr/include/cmocka.h libcmocka-dev
+		need valgrind valgrind
+		need qemu-x86_64 qemu-user
+		need strace strace
+		need gdb gdb
+		need xz xz-utils
+		need python3 python3
+		need sqlite3 sqlite3
+		need redis-server redis-server
+		need redis-benchmark redis-tools
+		need stress-ng stress-ng
+		need git git
+		need perl perl
+		need lua5.4 lua5.4
+		need /usr/src/glibc glibc-source
+		;;
+	demo)
+		need python3 python3
+		need redis-server redis-server
+		need redis-benchmark redis-tools
+		;;
+	esac
+done
+[ -n "$want" ] || exit 0
+sudo=
+[ "$(id -u)" = 0 ] || sudo=sudo
+echo "installing:$want"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# shellcheck disable=SC2086 # both are lists of words
+if ! { $sudo apt-get update -qq &&
+	$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+		--no-install-recommends $want; } >"$log" 2>&1; then
+	cat "$log"
+	echo "could not install:$want"
+	exit 1
+fi
