@@ -108,6 +108,8 @@ static int run(char **argv)
 	if (find_library(library, sizeof(library)))
 		return die(1, "liblabyrinth-preload.so not found beside this program or in",
 			   *LABYRINTH_LIBDIR ? LABYRINTH_LIBDIR : "(not installed)");
+	if (strpbrk(library, ": \t"))
+		return die(1, "LD_PRELOAD cannot name a path with a space or colon", library);
 	if (append_env("LD_PRELOAD", library, ':', 1))
 		return die(1, "no memory", NULL);
 	execvp(*argv, argv);

@@ -77,9 +77,11 @@ void *dlopen(const char *file, int mode)
  */
 #if defined(__x86_64__)
 __asm__(".text\n"
-	".globl vfork\n"
+	".globl vfork, __vfork\n"
 	".type vfork, @function\n"
-	"vfork:\n\t"
+	".type __vfork, @function\n"
+	"vfork:\n"
+	"__vfork:\n\t"
 	".cfi_startproc\n\t"
 	"endbr64\n\t"
 	"subq $8, %rsp\n\t"

@@ -50,12 +50,13 @@ LAB_NOINLINE void lab_free_unstacked(void *ptr, unsigned int cls);
 static LAB_ALWAYS_INLINE void lab_heap_free(void *ptr)
 {
 	const struct lab_hot_kind *hot;
+	uintptr_t pfn = lab_pfn_wide(ptr);
 	lab_byte_t *live;
 	uint8_t kind;
 
-	if (LAB_UNLIKELY(!lab_mem_covers_fast(ptr)))
+	if (LAB_UNLIKELY(!lab_mem_covers_fast(pfn)))
 		goto slow;
-	kind = lab_byte_get(&lab_mem.kind[((uintptr_t)ptr - lab_mem.base) >> LAB_PAGE_SHIFT]);
+	kind = lab_byte_get(&lab_mem.kind[pfn]);
 	if (LAB_UNLIKELY(kind > LAB_PCP_PAGE))
 		goto slow;
 	hot = &lab_hot_kind[kind];

@@ -5,6 +5,7 @@
 
 #include "api/init.h"
 #include "api/options.h"
+#include "base/fail.h"
 #include "labyrinth.h"
 #include "os/os.h"
 #include "page/reserve.h"
@@ -40,6 +41,8 @@ void lab_init(void)
 	if (!lab_word_swap(&done, 0, 1))
 		return;
 	lab_os_set_ready();
+	if (getauxval(AT_PAGESZ) != LAB_PAGE_BYTES)
+		lab_bug("this kernel's pages are not of 4096 bytes: not supported");
 	lab_options_parse(options_text());
 	lab_pcp_init();
 	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve_pages, FIRST_STEP);

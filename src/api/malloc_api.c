@@ -79,20 +79,23 @@ void lab_free_slow(void *ptr)
 		lab_libc.free(ptr);
 		return;
 	}
+	/* its realloc() was abandoned half-way: nobody can say where it is */
+	if (kind == LAB_KIND_MOVING)
+		return;
 	lab_report_block(ptr, LAB_VERB_FREE);
 }
 
-LAB_PUBLIC void *labyrinth_malloc(size_t size)
+LAB_PUBLIC LAB_HOT void *labyrinth_malloc(size_t size)
 {
 	return lab_heap_malloc(size);
 }
 
-LAB_PUBLIC void labyrinth_free(void *ptr)
+LAB_PUBLIC LAB_HOT void labyrinth_free(void *ptr)
 {
 	lab_heap_free(ptr);
 }
 
-LAB_PUBLIC void labyrinth_free_sized(void *ptr, size_t size)
+LAB_PUBLIC LAB_HOT void labyrinth_free_sized(void *ptr, size_t size)
 {
 	(void)size;
 	lab_heap_free(ptr);

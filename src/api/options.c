@@ -44,6 +44,8 @@ static bool value_bytes(const struct pair *pair, uint64_t *bytes)
 		else
 			return false;
 	}
+	if (*bytes >> (40 - shift))
+		return false;
 	*bytes <<= shift;
 	return pair->value_len > 0;
 }

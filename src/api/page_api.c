@@ -76,7 +76,7 @@ static void *page_from_zone(const struct shelf *shelf, labyrinth_gfp_t gfp)
 {
 	struct lab_zone *zone = &lab_zones[shelf->zone];
 	struct lab_frames frames;
-	bool stacks = lab_pcp_backend() != LAB_PCP_NONE;
+	bool stacks = lab_pcp_is_usable(shelf->cls);
 
 	if (lab_reserve_take_some(shelf->zone, stacks ? API_BATCH : 1, lab_word_get(&zone->low),
 				  &frames))
@@ -146,7 +146,7 @@ static LAB_NOINLINE void *page_alloc(labyrinth_gfp_t gfp)
 	return page ? page_ready(page, shelf, gfp) : page_slow(gfp);
 }
 
-LAB_PUBLIC void *labyrinth_void_alloc_page_gfp_atomic_exclusive(void)
+LAB_PUBLIC LAB_HOT void *labyrinth_void_alloc_page_gfp_atomic_exclusive(void)
 {
 	void *page;
 
@@ -157,7 +157,7 @@ LAB_PUBLIC void *labyrinth_void_alloc_page_gfp_atomic_exclusive(void)
 	return page;
 }
 
-LAB_PUBLIC void *labyrinth_alloc_page(labyrinth_gfp_t gfp)
+LAB_PUBLIC LAB_HOT void *labyrinth_alloc_page(labyrinth_gfp_t gfp)
 {
 	void *page;
 
@@ -251,25 +251,25 @@ static LAB_NOINLINE void page_free_slow(void *page)
 	}
 }
 
-/* a live single page goes back on its stack; @cls and @kind are constants */
-static LAB_ALWAYS_INLINE void page_shelve(void *page, unsigned int cls)
+/* a live single page goes back on its stack; @cls is a constant */
+static LAB_ALWAYS_INLINE void page_shelve(void *page, lab_byte_t *kind, unsigned int cls)
 {
-	lab_byte_set(page_kind(page), (uint8_t)cls);
+	lab_byte_set(kind, (uint8_t)cls);
 	if (LAB_UNLIKELY(!lab_pcp_try_push(LAB_PCP_STACK(cls), LAB_PCP_CAP(cls), page)))
 		page_unstacked(page, cls);
 }
 
-LAB_PUBLIC void labyrinth_free_page(void *page)
+LAB_PUBLIC LAB_HOT void labyrinth_free_page(void *page)
 {
-	uint8_t kind = LAB_KIND_FREE;
+	uintptr_t pfn = lab_pfn_exact(page);
+	lab_byte_t *kind = &lab_mem.kind[pfn];
 
-	if (LAB_LIKELY(lab_mem_covers_fast(page)) &&
-	    LAB_LIKELY(!((uintptr_t)page % LAB_PAGE_BYTES)))
-		kind = lab_byte_get(page_kind(page));
-	if (LAB_LIKELY(kind == LAB_KIND_API))
-		page_shelve(page, LAB_PCP_API);
-	else if (LAB_LIKELY(kind == LAB_KIND_EXCL))
-		page_shelve(page, LAB_PCP_EXCL);
+	if (LAB_UNLIKELY(!lab_mem_covers_fast(pfn)))
+		page_free_slow(page);
+	else if (LAB_LIKELY(lab_byte_get(kind) == LAB_KIND_API))
+		page_shelve(page, kind, LAB_PCP_API);
+	else if (LAB_LIKELY(lab_byte_get(kind) == LAB_KIND_EXCL))
+		page_shelve(page, kind, LAB_PCP_EXCL);
 	else
 		page_free_slow(page);
 }

@@ -77,6 +77,7 @@ _Noreturn void lab_report_block(const void *ptr, enum lab_verb verb)
 		break;
 	case LAB_KIND_LARGE:
 	case LAB_KIND_HUGE:
+	case LAB_KIND_MOVING:
 	case LAB_KIND_BODY:
 		put_which(&line, ptr, verb, inside);
 		lab_line_str(&line, " (large block)");

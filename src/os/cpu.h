@@ -22,9 +22,11 @@
  */
 extern LAB_HIDDEN lab_word_t lab_rseq_gate;
 
-static LAB_ALWAYS_INLINE bool lab_rseq_open(void)
+/** lab_rseq_open() - look at the gate once; @gate receives what it held */
+static LAB_ALWAYS_INLINE bool lab_rseq_open(uint64_t *gate)
 {
-	return LAB_LIKELY(!(lab_word_get(&lab_rseq_gate) & 1));
+	*gate = lab_word_get(&lab_rseq_gate);
+	return LAB_LIKELY(!(*gate & 1));
 }
 
 /**
@@ -46,8 +48,8 @@ void lab_cpu_fini(void);
 void lab_vfork_enter(void);
 void lab_vfork_leave(void);
 
-/** lab_cpu_is_ours() - may the calling thread run on this CPU now */
-bool lab_cpu_is_ours(unsigned int cpu);
+/** lab_cpus_ours() - for each CPU: may the calling thread run there now */
+void lab_cpus_ours(lab_byte_t ours[LAB_NR_CPUS]);
 
 /**
  * lab_cpu_now() - the CPU that runs us, 0 .. LAB_NR_CPUS - 1

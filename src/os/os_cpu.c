@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <stddef.h>
 
+#include "base/sys.h"
 #include "os/cpu.h"
 #include "os/os.h"
 #include "os/rseq.h"
@@ -59,11 +60,14 @@ void lab_vfork_leave(void)
 			    memory_order_relaxed);
 }
 
-bool lab_cpu_is_ours(unsigned int cpu)
+void lab_cpus_ours(lab_byte_t ours[LAB_NR_CPUS])
 {
-	cpu_set_t set;
+	uint8_t mask[256] = { 0 };
+	unsigned int cpu;
 
-	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_ISSET(cpu, &set);
+	(void)lab_sys6(SYS_sched_getaffinity, 0, sizeof(mask), (long)mask, 0, 0, 0);
+	for (cpu = 0; cpu < LAB_NR_CPUS; cpu++)
+		lab_byte_set(&ours[cpu], mask[cpu / 8] >> cpu % 8 & 1);
 }
 
 unsigned int lab_cpu_now(void)

@@ -9,29 +9,31 @@
 
 enum lab_rseq_result { LAB_RSEQ_DONE, LAB_RSEQ_EDGE, LAB_RSEQ_ABORTED, LAB_RSEQ_NOCPU };
 
-static inline enum lab_rseq_result lab_rseq_pop(void *stack, void **out)
+static inline enum lab_rseq_result lab_rseq_pop(uint64_t gate, void *stack, void **out)
 {
-	(void)stack, (void)out;
+	(void)gate, (void)stack, (void)out;
 	return LAB_RSEQ_NOCPU;
 }
 
-static inline enum lab_rseq_result lab_rseq_push(void *stack, uint32_t cap, void *entry)
+static inline enum lab_rseq_result lab_rseq_push(uint64_t gate, void *stack, uint32_t cap,
+						 void *entry)
 {
-	(void)stack, (void)cap, (void)entry;
+	(void)gate, (void)stack, (void)cap, (void)entry;
 	return LAB_RSEQ_NOCPU;
 }
 
-static inline enum lab_rseq_result lab_rseq_push_mask(void *stack, uint32_t cap, const char *first,
-						      size_t size, uint64_t *mask)
+static inline enum lab_rseq_result lab_rseq_push_mask(uint64_t gate, void *stack, uint32_t cap,
+						      const char *first, size_t size,
+						      uint64_t *mask)
 {
-	(void)stack, (void)cap, (void)first, (void)size, (void)mask;
+	(void)gate, (void)stack, (void)cap, (void)first, (void)size, (void)mask;
 	return LAB_RSEQ_NOCPU;
 }
 
-static inline enum lab_rseq_result lab_rseq_pop_many(void *stack, void **to, uint32_t want,
-						     uint32_t *got)
+static inline enum lab_rseq_result lab_rseq_pop_many(uint64_t gate, void *stack, void **to,
+						     uint32_t want, uint32_t *got)
 {
-	(void)stack, (void)to, (void)want, (void)got;
+	(void)gate, (void)stack, (void)to, (void)want, (void)got;
 	return LAB_RSEQ_NOCPU;
 }
 

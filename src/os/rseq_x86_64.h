@@ -47,13 +47,14 @@
 	".popsection\n\t"
 
 #define LAB_RSEQ_INPUT                                                                             \
-	[rseq] "r"(lab_word_get(&lab_rseq_gate)), [stack] "r"(stack), [shift] "i"(LAB_CPU_SHIFT),  \
-		[ncpu] "i"(LAB_NR_CPUS)
+	[rseq] "r"(gate), [stack] "r"(stack), [shift] "i"(LAB_CPU_SHIFT), [ncpu] "i"(LAB_NR_CPUS)
 
 enum lab_rseq_result { LAB_RSEQ_DONE, LAB_RSEQ_EDGE, LAB_RSEQ_ABORTED, LAB_RSEQ_NOCPU };
 
 /**
  * lab_rseq_pop() - take the top of this CPU's stack
+ * @gate:  what lab_rseq_gate held when it was found open: one look decides, as
+ *         the gate may close at any time
  * @stack: header of CPU 0's; that of CPU n lies n << LAB_CPU_SHIFT further
  * @out:   receives the entry
  *
@@ -61,7 +62,7 @@ enum lab_rseq_result { LAB_RSEQ_DONE, LAB_RSEQ_EDGE, LAB_RSEQ_ABORTED, LAB_RSEQ_
  *
  * Return: DONE; EDGE (empty); ABORTED (try again); NOCPU (not registered).
  */
-static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop(void *stack, void **out)
+static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop(uint64_t gate, void *stack, void **out)
 {
 	uintptr_t at, count, entry;
 
@@ -69,7 +70,7 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop(void *stack, void **o
 					     "jz %l[edge]\n\t"
 					     "movq (%[at], %[count], 8), %[entry]\n\t"
 					     "decl %k[count]\n\t" LAB_RSEQ_COMMIT
-			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&r"(entry)
+			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&a"(entry)
 			      : LAB_RSEQ_INPUT
 			      : "memory", "cc"
 			      : edge, nocpu, aborted);
@@ -92,7 +93,8 @@ aborted:
  *
  * Return: DONE; EDGE (full); ABORTED (try again); NOCPU (not registered).
  */
-static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push(void *stack, uint32_t cap, void *entry)
+static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push(uint64_t gate, void *stack,
+							    uint32_t cap, void *entry)
 {
 	uintptr_t at, count;
 
@@ -121,8 +123,9 @@ aborted:
  *
  * Writes slots above the count, then commits all by storing the new count.
  */
-static inline enum lab_rseq_result lab_rseq_push_mask(void *stack, uint32_t cap, const char *first,
-						      size_t size, uint64_t *mask)
+static inline enum lab_rseq_result lab_rseq_push_mask(uint64_t gate, void *stack, uint32_t cap,
+						      const char *first, size_t size,
+						      uint64_t *mask)
 {
 	uintptr_t at, count, left, object;
 
@@ -162,8 +165,8 @@ aborted:
  *
  * Copies first, then commits by storing the new count.
  */
-static inline enum lab_rseq_result lab_rseq_pop_many(void *stack, void **to, uint32_t want,
-						     uint32_t *got)
+static inline enum lab_rseq_result lab_rseq_pop_many(uint64_t gate, void *stack, void **to,
+						     uint32_t want, uint32_t *got)
 {
 	uintptr_t at, count, n, entry;
 

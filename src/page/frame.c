@@ -6,7 +6,8 @@
 #include "page/frame.h"
 
 /* The window is laid out in proportion to its sections, tables first. */
-enum { NR_TABLES = 5 };
+enum { NR_TABLES = 5, LOG2_SECTIONS = 14 };
+static_assert(LAB_NR_SECTIONS == 1u << LOG2_SECTIONS, "sections are a power of two");
 
 struct lab_mem lab_mem;
 lab_byte_t lab_section_ready[LAB_NR_SECTIONS];
@@ -50,26 +51,60 @@ static uintptr_t table_address(uintptr_t start, size_t nr_sections, unsigned int
 	return start;
 }
 
+static bool is_vacant(uintptr_t at)
+{
+	if (lab_os_map(at, LAB_PAGE_BYTES))
+		return false;
+	lab_os_unmap(at, LAB_PAGE_BYTES);
+	return true;
+}
+
+/*
+ * A stretch of free addresses well below the youngest mapping, away from what
+ * the kernel maps next.  A guess, tried in three places: to ask for a hole of
+ * this size is refused under a limit of address space, though what we do not
+ * map is not counted, and emulators keep books of every page of it.  Each
+ * piece is verified again when it is mapped, so a wrong guess costs sections,
+ * not safety.
+ */
+static bool window_guess(size_t bytes, uintptr_t *start)
+{
+	uintptr_t at;
+
+	if (lab_os_hole(LAB_PAGE_BYTES, &at) || at < 4 * bytes)
+		return false;
+	*start = (at - 3 * bytes) & ~((1ul << LAB_SECTION_SHIFT) - 1);
+	return is_vacant(*start) && is_vacant(*start + bytes / 2) &&
+	       is_vacant(*start + bytes - LAB_PAGE_BYTES);
+}
+
+/*
+ * Where mappings lie low in the address space (valgrind) no guess fits: then
+ * ask after all, for a hole four times as large, and take its middle.
+ */
+static bool window_ask(size_t bytes, uintptr_t *start)
+{
+	uintptr_t at;
+
+	if (lab_os_hole(4 * bytes, &at))
+		return false;
+	*start = lab_align_up(at + bytes + bytes / 2, 1ul << LAB_SECTION_SHIFT);
+	return true;
+}
+
 /* A window is an address with the log2 of its sections in the low bits. */
 static uint64_t window_find(void)
 {
-	uintptr_t at;
+	uintptr_t start;
 	unsigned int log;
-	size_t slack = 1ul << LAB_SECTION_SHIFT;
 
-	for (log = lab_log2(LAB_NR_SECTIONS); log >= 6; log--) {
-		if (lab_os_hole(window_bytes(1ul << log) + slack, &at) == 0)
-			return lab_align_up(at, slack) | log;
-	}
-	/*
-	 * Address space is limited, but what we do not map is not counted: take
-	 * a stretch well below the youngest mapping.  Each piece is verified
-	 * when it is mapped, so a wrong guess costs a section, not safety.
-	 */
-	if (lab_os_hole(LAB_PAGE_BYTES, &at))
-		return 0;
-	at -= 16 * window_bytes(1ul << 6);
-	return (at & ~(slack - 1)) | 6;
+	for (log = LOG2_SECTIONS; log >= 6; log--)
+		if (window_guess(window_bytes(1ul << log), &start))
+			return start | log;
+	for (log = LOG2_SECTIONS - 4; log >= 6; log--)
+		if (window_ask(window_bytes(1ul << log), &start))
+			return start | log;
+	return 0;
 }
 
 int lab_mem_init(void)
@@ -148,9 +183,9 @@ unmap_tables:
 
 static bool step_cover(uint64_t *raw, uint64_t section)
 {
-	if (*raw != section << LAB_SECTION_SHIFT)
+	if (*raw != section * LAB_SECTION_FRAMES)
 		return false;
-	*raw += 1ul << LAB_SECTION_SHIFT;
+	*raw += LAB_SECTION_FRAMES;
 	return true;
 }
 
@@ -161,7 +196,7 @@ static void cover_more(void)
 	size_t s;
 
 	for (;;) {
-		s = lab_word_get(&lab_mem.covered) >> LAB_SECTION_SHIFT;
+		s = lab_word_get(&lab_mem.covered) / LAB_SECTION_FRAMES;
 		if (s >= lab_mem.nr_sections || !lab_section_is_ready(s))
 			return;
 		/* release: pairs with lab_mem_covers_fast() [mem.covered] */

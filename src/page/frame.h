@@ -48,12 +48,13 @@ typedef uint32_t lab_pfn_t;
 enum lab_kind {
 	LAB_KIND_FREE = 0, /* in a zone, or nothing of ours */
 	LAB_KIND_CLASS_MAX = 0x7f,
-	LAB_KIND_LARGE, /* first frame of a run of frames */
-	LAB_KIND_HUGE,	/* first frame of a run of blocks */
-	LAB_KIND_BODY,	/* a later frame of a run */
-	LAB_KIND_API,	/* a page of the reserve, handed out; stacked it is a class */
-	LAB_KIND_EXCL,	/* the same, of the exclusive zone */
-	LAB_KIND_ORDER, /* first frame of other API pages; order in the frame */
+	LAB_KIND_LARGE,	 /* first frame of a run of frames */
+	LAB_KIND_HUGE,	 /* first frame of a run of blocks */
+	LAB_KIND_MOVING, /* was HUGE; realloc() is taking its pages elsewhere */
+	LAB_KIND_BODY,	 /* a later frame of a run */
+	LAB_KIND_API,	 /* a page of the reserve, handed out; stacked it is a class */
+	LAB_KIND_EXCL,	 /* the same, of the exclusive zone */
+	LAB_KIND_ORDER,	 /* first frame of other API pages; order in the frame */
 };
 
 /* One per frame; a slab's or run's facts live in its first frame. */
@@ -71,7 +72,7 @@ struct lab_block;
 /* Written by lab_mem_init(), the same values whoever writes them. */
 struct lab_mem {
 	uintptr_t base;	    /* address of frame 0 */
-	lab_word_t covered; /* bytes from there whose tables are all ready */
+	lab_word_t covered; /* frames from there on whose tables are all ready */
 	lab_byte_t *kind;
 	/*
 	 * The live maps by their shift, 4 and 7, less what makes ptr >> shift an
@@ -116,24 +117,37 @@ static LAB_ALWAYS_INLINE lab_pfn_t lab_pfn_of(const void *ptr)
 
 /**
  * lab_mem_covers_fast() - the same with one compare, false for a few
+ * @pfn: what lab_pfn_wide() or lab_pfn_exact() made of the pointer
  *
  * Sections become ready in any order.  As long as one is missing, those after
  * it are only found by lab_mem_covers().
  */
-static LAB_ALWAYS_INLINE bool lab_mem_covers_fast(const void *ptr)
+static LAB_ALWAYS_INLINE bool lab_mem_covers_fast(uintptr_t pfn)
 {
 	/* acquire: pairs with cover_more() [mem.covered] */
-	uint64_t covered = atomic_load_explicit(&lab_mem.covered, memory_order_acquire);
+	return LAB_LIKELY(pfn < atomic_load_explicit(&lab_mem.covered, memory_order_acquire));
+}
 
-	return LAB_LIKELY((uintptr_t)ptr - lab_mem.base < covered);
+/* the frame of a pointer that may be anything: too large if it is not ours */
+static LAB_ALWAYS_INLINE uintptr_t lab_pfn_wide(const void *ptr)
+{
+	return ((uintptr_t)ptr - lab_mem.base) >> LAB_PAGE_SHIFT;
+}
+
+/* the same, and too large as well if @ptr is not the start of a page */
+static LAB_ALWAYS_INLINE uintptr_t lab_pfn_exact(const void *ptr)
+{
+	uintptr_t offset = (uintptr_t)ptr - lab_mem.base;
+
+	return offset >> LAB_PAGE_SHIFT | offset << (64 - LAB_PAGE_SHIFT);
 }
 
 /** lab_mem_kind() - what the frame at @ptr serves; LAB_KIND_FREE if not ours */
 static LAB_ALWAYS_INLINE uint8_t lab_mem_kind(const void *ptr)
 {
-	if (LAB_UNLIKELY(!lab_mem_covers_fast(ptr)) && !lab_mem_covers(ptr))
+	if (LAB_UNLIKELY(!lab_mem_covers_fast(lab_pfn_wide(ptr))) && !lab_mem_covers(ptr))
 		return LAB_KIND_FREE;
-	return lab_byte_get(&lab_mem.kind[((uintptr_t)ptr - lab_mem.base) >> LAB_PAGE_SHIFT]);
+	return lab_byte_get(&lab_mem.kind[lab_pfn_wide(ptr)]);
 }
 
 static LAB_ALWAYS_INLINE void *lab_frame_address(lab_pfn_t pfn)

@@ -10,13 +10,14 @@
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
 /*
- * Below this many idle frames (8 MiB) nothing is done; above it a quarter of
- * the surplus goes each DECAY_MS, and all beyond MOST_IDLE of the frames in
- * use at once, so an idle heap falls and a busy one keeps its pages.
+ * Below FEW_IDLE frames (8 MiB) nothing is done; of what is above a quarter
+ * goes each DECAY_MS, or each HURRY_MS while more than half of what is in use
+ * lies idle: an idle heap falls and a busy one keeps its pages.  Where the
+ * system refuses (locked memory, a sandbox), we ask again after REFUSED_MS.
  */
-enum { FEW_IDLE = 2048, DECAY_MS = 500, MOST_IDLE_SHIFT = 1, SURPLUS_SHIFT = 2 };
+enum { FEW_IDLE = 2048, DECAY_MS = 500, HURRY_MS = 10, REFUSED_MS = 30000, SURPLUS_SHIFT = 2 };
 
-static lab_word_t last_decay_ms;
+static lab_word_t next_decay_ms;
 
 static uintptr_t address(size_t block, unsigned int first)
 {
@@ -128,19 +129,18 @@ size_t lab_heap_purge(bool unmap)
 void lab_heap_decay(void)
 {
 	uint64_t idle = lab_word_get(&heap->dirty);
-	uint64_t in_use, now, last;
+	uint64_t in_use, now, due;
 
 	/* the figure may be a little behind and below zero */
 	if (LAB_LIKELY((int64_t)idle <= FEW_IDLE))
 		return;
-	in_use = lab_word_get(&heap->managed) - lab_word_get(&heap->free);
-	if (idle > (in_use >> MOST_IDLE_SHIFT) + 8 * FEW_IDLE) {
-		(void)purge(idle >> SURPLUS_SHIFT, false);
-		return;
-	}
 	now = lab_os_clock_ms();
-	last = lab_word_get(&last_decay_ms);
-	if (now - last < DECAY_MS || !lab_word_swap(&last_decay_ms, last, now))
+	due = lab_word_get(&next_decay_ms);
+	in_use = lab_word_get(&heap->managed) - lab_word_get(&heap->free);
+	if (now < due ||
+	    !lab_word_swap(&next_decay_ms, due,
+			   now + (idle > in_use / 2 + 4 * FEW_IDLE ? HURRY_MS : DECAY_MS)))
 		return;
-	(void)purge((idle - FEW_IDLE) >> SURPLUS_SHIFT, false);
+	if (!purge((idle - FEW_IDLE) >> SURPLUS_SHIFT, false))
+		lab_word_set(&next_decay_ms, now + REFUSED_MS);
 }

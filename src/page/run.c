@@ -5,6 +5,9 @@
 #include "os/os.h"
 #include "page/zone.h"
 
+/* tries to find sections without a mapping of the program's where a run would lie */
+enum { NEW_SECTION_TURNS = 64 };
+
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
 static uintptr_t block_address(size_t index)
@@ -153,7 +156,9 @@ static size_t run_search(size_t from, size_t end, size_t n, size_t align, bool *
 			if (run_make(start, n, clean, err))
 				return start;
 			/* -EEXIST: a mapping of the program's; elsewhere it may go */
-			if (*err && *err != -EEXIST)
+			if (*err == -EEXIST)
+				*err = 0;
+			if (*err)
 				return SIZE_MAX;
 			start = align_index(start + 1, align);
 			have = 0;
@@ -169,18 +174,26 @@ static size_t run_search(size_t from, size_t end, size_t n, size_t align, bool *
 
 /*
  * A run in fresh sections.  Their tables cost address space for good, so ask
- * first whether the system would give the memory at all.
+ * first whether the system would give the memory at all.  Where the program
+ * has mappings of its own in the way, the next sections may do.
  */
 static size_t run_in_new_sections(size_t n, size_t align, bool *clean)
 {
-	size_t slack = align >> LAB_BLOCK_SHIFT, first, nr;
-	int err = lab_os_probe(n << LAB_BLOCK_SHIFT);
+	size_t slack = align >> LAB_BLOCK_SHIFT, first, nr, found;
+	unsigned int turn;
+	int err;
 
-	if (err ||
-	    lab_section_grow((n + slack + LAB_SECTION_BLOCKS - 1) / LAB_SECTION_BLOCKS, &first))
-		return SIZE_MAX;
-	nr = lab_nr_sections() * LAB_SECTION_BLOCKS;
-	return run_search(first * LAB_SECTION_BLOCKS, nr, n, align, clean, &err);
+	for (turn = 0; turn < NEW_SECTION_TURNS; turn++) {
+		if (lab_os_probe(n << LAB_BLOCK_SHIFT) ||
+		    lab_section_grow((n + slack + LAB_SECTION_BLOCKS - 1) / LAB_SECTION_BLOCKS,
+				     &first))
+			return SIZE_MAX;
+		nr = lab_nr_sections() * LAB_SECTION_BLOCKS;
+		found = run_search(first * LAB_SECTION_BLOCKS, nr, n, align, clean, &err);
+		if (found != SIZE_MAX || err)
+			return found;
+	}
+	return SIZE_MAX;
 }
 
 size_t lab_run_take(size_t bytes, size_t align, bool *clean)

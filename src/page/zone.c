@@ -203,10 +203,18 @@ int lab_heap_map_some(size_t want)
 	return err;
 }
 
+/* free frames that a search missed: another context has them in hand for a moment */
+static bool has_free(const struct want *want)
+{
+	return (int64_t)lab_word_get(&heap->free) >= (want->some ? 1 : 1 << want->order);
+}
+
+/* searches after growth was refused, before the caller gets NULL */
+enum { LAST_TURNS = 4 };
+
 static unsigned int heap_take(const struct want *want, struct lab_frames *out)
 {
-	unsigned int got;
-	bool purged = false;
+	unsigned int got, turns = 0;
 
 	for (;;) {
 		got = heap_search(want, out);
@@ -218,11 +226,10 @@ static unsigned int heap_take(const struct want *want, struct lab_frames *out)
 		got = heap_search(want, out);
 		if (got)
 			break;
-		if (purged || !lab_heap_purge(true)) {
+		if (turns++ >= LAST_TURNS || (!lab_heap_purge(true) && !has_free(want))) {
 			lab_word_add(&heap->failed, 1);
 			return 0;
 		}
-		purged = true;
 	}
 	heap_took(got, out->nclean);
 	return got;

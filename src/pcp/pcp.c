@@ -42,15 +42,14 @@ static_assert(LAB_PCP_STACK(74u) / 4096 == (END(75u) - 1) / 4096,
 
 void lab_pcp_init(void)
 {
+	lab_byte_t ours[LAB_NR_CPUS];
 	unsigned int cpu;
 
 	/* atomic requests take no page fault: the stacks they use are touched now */
-	for (cpu = 0; cpu < LAB_NR_CPUS; cpu++) {
-		struct lab_pcp_stack *stack = stack_of(cpu, LAB_PCP_API);
-
-		if (lab_cpu_is_ours(cpu))
-			atomic_store_explicit(&stack->busy, 0, memory_order_relaxed);
-	}
+	lab_cpus_ours(ours);
+	for (cpu = 0; cpu < LAB_NR_CPUS; cpu++)
+		if (lab_byte_get(&ours[cpu]))
+			lab_byte_set(&stack_of(cpu, LAB_PCP_API)->busy, 0);
 	backend = lab_cpu_init() ? LAB_PCP_RSEQ : LAB_PCP_TRYLOCK;
 }
 
@@ -151,6 +150,15 @@ static unsigned int trylock_pop_many(unsigned int cls, void **to, unsigned int w
 
 /* ---- both ---- */
 
+bool lab_pcp_is_usable(unsigned int cls)
+{
+	uint64_t gate;
+
+	if (backend == LAB_PCP_TRYLOCK)
+		return !lab_byte_get(&stack_of(lab_cpu_now(), cls)->busy);
+	return lab_rseq_open(&gate);
+}
+
 static void *rseq_stack(unsigned int cls)
 {
 	return lab_pcp_area->bytes + lab_pcp_class[cls].stack;
@@ -160,43 +168,40 @@ void *lab_pcp_pop(unsigned int cls)
 {
 	enum lab_rseq_result result = LAB_RSEQ_ABORTED;
 	void *entry = NULL;
+	uint64_t gate;
 	int turn;
 
 	if (backend == LAB_PCP_TRYLOCK)
 		return trylock_pop(cls);
-	if (!lab_rseq_open())
-		return NULL;
-	for (turn = 0; turn < RETRIES && result == LAB_RSEQ_ABORTED; turn++)
-		result = lab_rseq_pop(rseq_stack(cls), &entry);
-	return result == LAB_RSEQ_DONE ? entry : NULL;
+	for (turn = 0; turn < RETRIES && result == LAB_RSEQ_ABORTED && lab_rseq_open(&gate); turn++)
+		result = lab_rseq_pop(gate, rseq_stack(cls), &entry);
+	return entry;
 }
 
 bool lab_pcp_push(unsigned int cls, void *entry)
 {
 	enum lab_rseq_result result = LAB_RSEQ_ABORTED;
+	uint64_t gate;
 	int turn;
 
 	if (backend == LAB_PCP_TRYLOCK)
 		return trylock_push(cls, entry);
-	if (!lab_rseq_open())
-		return false;
-	for (turn = 0; turn < RETRIES && result == LAB_RSEQ_ABORTED; turn++)
-		result = lab_rseq_push(rseq_stack(cls), lab_pcp_class[cls].cap, entry);
+	for (turn = 0; turn < RETRIES && result == LAB_RSEQ_ABORTED && lab_rseq_open(&gate); turn++)
+		result = lab_rseq_push(gate, rseq_stack(cls), lab_pcp_class[cls].cap, entry);
 	return result == LAB_RSEQ_DONE;
 }
 
 uint64_t lab_pcp_push_mask(unsigned int cls, const char *first, size_t size, uint64_t mask)
 {
 	enum lab_rseq_result result = LAB_RSEQ_ABORTED;
+	uint64_t gate;
 	int turn;
 
 	if (backend == LAB_PCP_TRYLOCK)
 		return trylock_push_mask(cls, first, size, mask);
-	if (!lab_rseq_open())
-		return mask;
-	for (turn = 0; turn < RETRIES && result == LAB_RSEQ_ABORTED; turn++)
-		result = lab_rseq_push_mask(rseq_stack(cls), lab_pcp_class[cls].cap, first, size,
-					    &mask);
+	for (turn = 0; turn < RETRIES && result == LAB_RSEQ_ABORTED && lab_rseq_open(&gate); turn++)
+		result = lab_rseq_push_mask(gate, rseq_stack(cls), lab_pcp_class[cls].cap, first,
+					    size, &mask);
 	return mask;
 }
 
@@ -204,13 +209,12 @@ unsigned int lab_pcp_pop_many(unsigned int cls, void **to, unsigned int want)
 {
 	enum lab_rseq_result result = LAB_RSEQ_ABORTED;
 	uint32_t got = 0;
+	uint64_t gate;
 	int turn;
 
 	if (backend == LAB_PCP_TRYLOCK)
 		return trylock_pop_many(cls, to, want);
-	if (!lab_rseq_open())
-		return 0;
-	for (turn = 0; turn < RETRIES && result == LAB_RSEQ_ABORTED; turn++)
-		result = lab_rseq_pop_many(rseq_stack(cls), to, want, &got);
+	for (turn = 0; turn < RETRIES && result == LAB_RSEQ_ABORTED && lab_rseq_open(&gate); turn++)
+		result = lab_rseq_pop_many(gate, rseq_stack(cls), to, want, &got);
 	return got;
 }

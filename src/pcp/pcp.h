@@ -47,9 +47,7 @@
 	((start) + ((cls) - (first)) * 8u * (LAB_PCP_CAP(first) + 1u))
 /*
  * Offset of a stack's header from the start of its CPU's area, bytes.  Pages
- * have theirs at 0x908 modulo 4096, away from where the tables of frame.h have
- * the bytes of a zone's first pages: a store there and a load here would look
- * alike to the store buffer, which compares twelve bits (measured: 0.5 ns).
+ * have theirs at 0x208 modulo 4096, see ORIGIN in page/reserve.c.
  */
 #define LAB_PCP_STACK(cls)                                                                         \
 	((cls) <= 8u	? LAB_PCP_GROUP(cls, 1u, 64u)                                              \
@@ -57,9 +55,9 @@
 	 : (cls) <= 40u ? LAB_PCP_GROUP(cls, 25u, 33216u)                                          \
 	 : (cls) <= 56u ? LAB_PCP_GROUP(cls, 41u, 37504u)                                          \
 	 : (cls) <= 72u ? LAB_PCP_GROUP(cls, 57u, 39744u)                                          \
-	 : (cls) == 73u ? 43272u                                                                   \
-	 : (cls) == 74u ? 47368u                                                                   \
-			: 47896u)
+	 : (cls) == 73u ? 41480u                                                                   \
+	 : (cls) == 74u ? 45576u                                                                   \
+			: 46104u)
 
 struct lab_pcp_class {
 	uint16_t stack; /* LAB_PCP_STACK */
@@ -106,16 +104,20 @@ enum lab_pcp_backend lab_pcp_backend(void);
  */
 LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_pop(size_t stack, void **entry)
 {
-	return lab_rseq_open() &&
-	       LAB_LIKELY(lab_rseq_pop(lab_pcp_area->bytes + stack, entry) == LAB_RSEQ_DONE);
+	uint64_t gate;
+
+	return lab_rseq_open(&gate) &&
+	       LAB_LIKELY(lab_rseq_pop(gate, lab_pcp_area->bytes + stack, entry) == LAB_RSEQ_DONE);
 }
 
 /** lab_pcp_try_push() - the same; false: call lab_pcp_push() before giving up */
 LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_push(size_t stack, uint32_t cap,
 							     void *entry)
 {
-	return lab_rseq_open() &&
-	       LAB_LIKELY(lab_rseq_push(lab_pcp_area->bytes + stack, cap, entry) == LAB_RSEQ_DONE);
+	uint64_t gate;
+
+	return lab_rseq_open(&gate) && LAB_LIKELY(lab_rseq_push(gate, lab_pcp_area->bytes + stack,
+								cap, entry) == LAB_RSEQ_DONE);
 }
 
 /**
@@ -152,6 +154,9 @@ LAB_NODISCARD uint64_t lab_pcp_push_mask(unsigned int cls, const char *first, si
  * Return: how many; 0: empty, or not now.
  */
 unsigned int lab_pcp_pop_many(unsigned int cls, void **to, unsigned int want);
+
+/** lab_pcp_is_usable() - could this CPU's stack take anything now; a hint */
+bool lab_pcp_is_usable(unsigned int cls);
 
 /** lab_pcp_batch() - objects to move between a stack and the bitmaps at once */
 static inline unsigned int lab_pcp_batch(unsigned int cls)

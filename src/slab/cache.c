@@ -150,8 +150,7 @@ static void *stack_objects(unsigned int cls, lab_pfn_t pfn, char *first, uint64_
 
 void *lab_cache_alloc(unsigned int cls)
 {
-	bool stacks = lab_pcp_backend() != LAB_PCP_NONE;
-	unsigned int want = stacks ? lab_pcp_batch(cls) : 1, n;
+	unsigned int want = lab_pcp_is_usable(cls) ? lab_pcp_batch(cls) : 1, n;
 	void *result = NULL;
 
 	if (want > lab_class[cls].nobj)

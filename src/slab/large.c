@@ -147,22 +147,34 @@ static void *large_resize(void *ptr, size_t size)
 	return ptr;
 }
 
-/* pages move to a longer run; what they leave is a hole */
+/*
+ * The pages move to a longer run, by one system call that moves and grows: it
+ * moves all of them or nothing.  It is refused where the run is more than one
+ * mapping; then the caller copies.
+ *
+ * While they are on their way the object is neither here nor there.  A call
+ * that is abandoned in between (siglongjmp) leaves a kind that free() takes
+ * for a leak.
+ */
 static void *huge_move(void *ptr, size_t bytes)
 {
 	lab_pfn_t from = lab_pfn_of(ptr), to;
-	size_t have = lab_word_get(&lab_frame_at(from)->bytes);
-	size_t nfrom = blocks_of(have), block;
+	size_t nfrom = blocks_of(lab_word_get(&lab_frame_at(from)->bytes));
+	size_t n = blocks_of(bytes), block;
 	bool clean;
 
+	/* mapped first, so that no mapping of the program's can be in the way */
 	block = lab_run_take(bytes, BLOCK_BYTES, &clean);
 	if (block == SIZE_MAX)
 		return NULL;
 	to = (lab_pfn_t)(block * LAB_BLOCK_FRAMES);
-	/* the part beyond what moves is mapped already: only the pages in use move */
+	lab_kind_set(from, LAB_KIND_MOVING);
 	if (lab_os_move((uintptr_t)ptr, nfrom << LAB_BLOCK_SHIFT, (uintptr_t)lab_frame_address(to),
-			nfrom << LAB_BLOCK_SHIFT)) {
-		lab_run_give(block, blocks_of(bytes));
+			n << LAB_BLOCK_SHIFT)) {
+		lab_kind_set(from, LAB_KIND_HUGE);
+		/* old kernels have unmapped the target before they refuse */
+		lab_os_unmap((uintptr_t)lab_frame_address(to), n << LAB_BLOCK_SHIFT);
+		lab_run_give_unmapped(block, n);
 		return NULL;
 	}
 	lab_word_set(&lab_frame_at(to)->bytes, bytes);

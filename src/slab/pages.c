@@ -8,7 +8,7 @@ enum { PAGE_BATCH = 64 };
 
 static unsigned int take_pages(struct lab_frames *out)
 {
-	unsigned int want = lab_pcp_backend() == LAB_PCP_NONE ? 1 : PAGE_BATCH, got;
+	unsigned int want = lab_pcp_is_usable(LAB_PCP_PAGE) ? PAGE_BATCH : 1, got;
 	uint64_t low = lab_word_get(&lab_zones[LAB_ZONE_RESERVE].low);
 
 	/* an ordinary slow path: the place where the reserve is refilled */
