@@ -35,7 +35,11 @@ PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(OUT)/%.o)
 # exceptions of the C++ library's operator new pass through ours
 $(OUT)/preload/operators.o: ALL_CFLAGS += -fexceptions
 
-LIBS := $(OUT)/liblabyrinth.so $(OUT)/liblabyrinth.a $(OUT)/liblabyrinth-preload.so
+# the option check_free:0, see src/api/heap.h
+NOCHECK_OBJ := $(CORE_OBJ:$(OUT)/src/api/%=$(OUT)/nocheck/src/api/%)
+
+LIBS := $(OUT)/liblabyrinth.so $(OUT)/liblabyrinth.a $(OUT)/liblabyrinth-preload.so \
+	$(OUT)/liblabyrinth-preload-nocheck.so
 PRODUCTS := $(LIBS) $(OUT)/labyrinth
 
 ifeq ($(V),0)
@@ -68,12 +72,23 @@ $(OUT)/liblabyrinth-preload.so: $(CORE_OBJ) $(PRELOAD_OBJ) preload/symbols.ld pr
 		-Wl,--version-script,preload/preload.map -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) \
 		preload/symbols.ld
 
+$(OUT)/nocheck/%.o: %.c Makefile
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -DLAB_CHECK_FREE=0 -c -o $@ $<
+
+$(OUT)/liblabyrinth-preload-nocheck.so: $(NOCHECK_OBJ) $(PRELOAD_OBJ) preload/symbols.ld preload/preload.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth-preload-nocheck.so \
+		-Wl,--version-script,preload/preload.map -o $@ $(NOCHECK_OBJ) $(PRELOAD_OBJ) \
+		preload/symbols.ld
+
 $(OUT)/labyrinth: preload/labyrinth.c Makefile
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(filter-out -Wframe-larger-than=512,$(WARN)) -DLABYRINTH_LIBDIR='"$(LIBDIR)"' $(LDFLAGS) -o $@ $<
 
--include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d)
+-include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d)
 
 # ---- tests ----
 #
@@ -95,8 +110,8 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 	$(Q)$(CC) $(CFLAGS) -std=gnu11 $(filter-out -Wframe-larger-than=512,$(WARN)) -Isrc -Iinclude \
 		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
 
-CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format \
-	check-misuse check-life check-limits check-storm check-glibc check-quick
+CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-unit \
+	check-misuse check-life check-limits check-step check-storm check-glibc check-quick
 
 .PHONY: check check-all $(CHECKS) check-programs tools
 check: tools
@@ -117,7 +132,7 @@ check-format:
 	@find src preload include tests bench examples -name '*.[ch]' | \
 		xargs clang-format --dry-run -Werror && echo "format: as .clang-format says"
 check-unit: $(TEST_BIN)
-	@tests/run_units.sh $(foreach t,$(sort $(TEST_BIN)),$(if $(findstring $(T),$(t)),$(t)))
+	@tests/run_units.sh $(foreach t,$(sort $(TEST_BIN)),$(if $(if $(T),$(findstring $(T),$(t)),$(t)),$(t)))
 check-misuse: all
 	@tests/check_misuse.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-life: all
@@ -150,7 +165,8 @@ bench-quick: all
 
 .PHONY: install uninstall clean help
 INSTALLED := $(LIBDIR)/liblabyrinth.so.0 $(LIBDIR)/liblabyrinth.so $(LIBDIR)/liblabyrinth.a \
-	$(LIBDIR)/liblabyrinth-preload.so $(LIBDIR)/pkgconfig/labyrinth.pc \
+	$(LIBDIR)/liblabyrinth-preload.so $(LIBDIR)/liblabyrinth-preload-nocheck.so \
+	$(LIBDIR)/pkgconfig/labyrinth.pc \
 	$(PREFIX)/bin/labyrinth $(PREFIX)/include/labyrinth.h
 
 install: all
@@ -158,7 +174,8 @@ install: all
 	install -m 755 $(OUT)/liblabyrinth.so $(DESTDIR)$(LIBDIR)/liblabyrinth.so.0
 	ln -sf liblabyrinth.so.0 $(DESTDIR)$(LIBDIR)/liblabyrinth.so
 	install -m 644 $(OUT)/liblabyrinth.a $(DESTDIR)$(LIBDIR)/
-	install -m 755 $(OUT)/liblabyrinth-preload.so $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(OUT)/liblabyrinth-preload.so $(OUT)/liblabyrinth-preload-nocheck.so \
+		$(DESTDIR)$(LIBDIR)/
 	install -m 755 $(OUT)/labyrinth $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 include/labyrinth.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
@@ -184,4 +201,4 @@ help:
 	@echo 'checks of make check: $(CHECKS)'
 	@echo 'BUILD=release|debug|asan|tsan  CC= CFLAGS= WERROR=1 V=1  BACKEND=rseq|trylock|both'
 
--include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d)
+-include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d)

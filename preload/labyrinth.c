@@ -26,10 +26,13 @@ static int die(int code, const char *what, const char *arg)
 	return code;
 }
 
+/* --opt check_free=0: a library of its own */
+static int no_check;
+
 /* beside this program, as in a build directory, or where it was installed */
 static int find_library(char *path, size_t size)
 {
-	static const char name[] = "liblabyrinth-preload.so";
+	const char *name = no_check ? "liblabyrinth-preload-nocheck.so" : "liblabyrinth-preload.so";
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
@@ -69,7 +72,8 @@ static int append_env(const char *name, const char *value, char separator, int i
 
 static int add_option(const char *pair)
 {
-	static const char *const keys[] = { "reserve", "exclusive", "stats", "deepbind" };
+	static const char *const keys[] = { "reserve", "exclusive", "check_free", "stats",
+					    "deepbind" };
 	size_t n = strcspn(pair, "=:"), i;
 
 	if (strchr(pair, ',') || !pair[n] || !pair[n + 1])
@@ -78,7 +82,10 @@ static int add_option(const char *pair)
 		if (strlen(keys[i]) == n && strncmp(keys[i], pair, n) == 0)
 			break;
 	if (i == sizeof(keys) / sizeof(*keys))
-		return die(2, "unknown option (known: reserve exclusive stats deepbind)", pair);
+		return die(2, "unknown option (known: reserve exclusive check_free stats deepbind)",
+			   pair);
+	if (strncmp(pair, "check_free", n) == 0)
+		no_check = strcmp(pair + n + 1, "0") == 0;
 	return append_env("LABYRINTH_OPTIONS", pair, ',', 0) ? die(1, "no memory", NULL) : 0;
 }
 

@@ -12,7 +12,7 @@
 root=$(cd "$(dirname "$0")/.." && pwd)
 lib=$root/build/release
 backends="rseq trylock"
-sample=(--sample 3000)
+sample=(--sample 10000)
 rest=()
 
 usage() {
@@ -42,6 +42,9 @@ if [ ! -r "$lib/liblabyrinth.a" ]; then
 	exit 2
 fi
 
+# A library of another tree goes with that tree's headers.
+tree=$(cd "$lib/../.." && pwd)
+[ -r "$tree/src/page/frame.h" ] || tree=$root
 out=$lib/step
 mkdir -p "$out"
 log=$(mktemp)
@@ -57,7 +60,7 @@ build() {
 	# shellcheck disable=SC2086
 	objcopy $rename "$out/lab.o" || return
 	"$cc" -O2 -g -std=gnu11 -fno-pie -no-pie -mno-red-zone -Wall -Wextra \
-		-Wno-prio-ctor-dtor -I"$root/src" -I"$root/include" -I"$root/tests/step" \
+		-Wno-prio-ctor-dtor -I"$tree/src" -I"$tree/include" -I"$root/tests/step" \
 		-o "$out/step" "$root"/tests/step/*.c "$out/lab.o" -pthread -Wl,-z,now || return
 	objdump -d --no-show-raw-insn -j lab_text "$out/step" |
 		awk '/^ *[0-9a-f]+:/ { sub(":", "", $1); print $1 }' >"$out/boundaries"

@@ -3,6 +3,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "api/heap.h"
 #include "api/init.h"
 #include "api/options.h"
 #include "base/fail.h"
@@ -44,6 +45,8 @@ void lab_init(void)
 	if (getauxval(AT_PAGESZ) != LAB_PAGE_BYTES)
 		lab_bug("this kernel's pages are not of 4096 bytes: not supported");
 	lab_options_parse(options_text());
+	if (lab_options.check_free != LAB_CHECK_FREE)
+		lab_options_wrong_build();
 	lab_pcp_init();
 	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve_pages, FIRST_STEP);
 	(void)lab_reserve_init(LAB_ZONE_EXCLUSIVE, lab_options.exclusive_pages, FIRST_STEP);

@@ -139,7 +139,8 @@ size_t lab_block_bytes(void *ptr, enum lab_verb verb)
 
 	if (kind != LAB_KIND_FREE && kind <= LAB_PCP_PAGE) {
 		if (LAB_LIKELY(lab_byte_get(lab_live_byte(ptr, lab_hot_kind[kind].shift)) ==
-			       lab_live_value(ptr)))
+			       lab_live_value(ptr)) ||
+		    !LAB_CHECK_FREE)
 			return lab_class_bytes(kind);
 	} else if ((uintptr_t)ptr % LAB_PAGE_BYTES == 0 &&
 		   (kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE)) {

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/options.h"
+#include "api/heap.h"
 #include "base/fail.h"
 
 /* 384 KiB and 128 KiB: 512 KiB in all unless somebody asks for more */
-struct lab_options lab_options = { .reserve_pages = 96, .exclusive_pages = 32 };
+struct lab_options lab_options = { .reserve_pages = 96,
+				   .exclusive_pages = 32,
+				   .check_free = LAB_CHECK_FREE };
 
 /* zones are bounded by what one refill step's arithmetic can count */
 enum { ZONE_MAX_PAGES = 1 << 18 };
@@ -71,7 +74,7 @@ static bool set_switch(const struct pair *pair, bool *on)
 static bool known(const struct pair *pair)
 {
 	return key_is(pair, "reserve") || key_is(pair, "exclusive") || key_is(pair, "stats") ||
-	       key_is(pair, "deepbind");
+	       key_is(pair, "check_free") || key_is(pair, "deepbind");
 }
 
 static bool apply(const struct pair *pair)
@@ -80,6 +83,8 @@ static bool apply(const struct pair *pair)
 		return set_pages(pair, &lab_options.reserve_pages);
 	if (key_is(pair, "exclusive"))
 		return set_pages(pair, &lab_options.exclusive_pages);
+	if (key_is(pair, "check_free"))
+		return set_switch(pair, &lab_options.check_free);
 	if (key_is(pair, "stats"))
 		return set_switch(pair, &lab_options.stats);
 	return set_switch(pair, &lab_options.deepbind);
@@ -101,7 +106,8 @@ static void complain(const struct pair *pair, const char *what)
 	lab_line_str(&line, what);
 	lab_line_str(&line, " \"");
 	lab_line_str(&line, text);
-	lab_line_str(&line, "\"; known: reserve:SIZE exclusive:SIZE stats:0|1 deepbind:0|1");
+	lab_line_str(&line, "\"; known: reserve:SIZE exclusive:SIZE check_free:0|1 "
+			    "stats:0|1 deepbind:0|1");
 	(void)lab_line_put(&line, 2);
 }
 
@@ -128,4 +134,19 @@ void lab_options_parse(const char *text)
 		else if (!apply(&pair))
 			complain(&pair, "bad value");
 	}
+}
+
+void lab_options_wrong_build(void)
+{
+	struct lab_line line;
+
+	lab_line_start(&line);
+	lab_line_str(
+		&line,
+		LAB_CHECK_FREE
+			? "labyrinth: check_free:0 is a library of its own: preload "
+			  "liblabyrinth-preload-nocheck.so, or labyrinth run --opt check_free=0"
+			: "labyrinth: check_free:1 is a library of its own: preload "
+			  "liblabyrinth-preload.so");
+	(void)lab_line_put(&line, 2);
 }

@@ -136,7 +136,8 @@ void lab_heap_decay(void)
 		return;
 	now = lab_os_clock_ms();
 	due = lab_word_get(&next_decay_ms);
-	in_use = lab_word_get(&heap->managed) - lab_word_get(&heap->free);
+	in_use = lab_word_get(&heap->free);
+	in_use = lab_word_get(&heap->managed) - in_use;
 	if (now < due ||
 	    !lab_word_swap(&next_decay_ms, due,
 			   now + (idle > in_use / 2 + 4 * FEW_IDLE ? HURRY_MS : DECAY_MS)))

@@ -143,8 +143,9 @@ static void release_all(size_t first, size_t n, enum lab_block_fate fate)
 	for (i = first; i < first + n; i++) {
 		if (fate == LAB_BLOCK_FREE) {
 			lab_block_set_clean(i, 0, LAB_BLOCK_FRAMES);
-			lab_word_add(&heap->free, LAB_BLOCK_FRAMES);
+			/* in this order: free is never more than managed */
 			lab_word_add(&heap->managed, LAB_BLOCK_FRAMES);
+			lab_word_add(&heap->free, LAB_BLOCK_FRAMES);
 		}
 		lab_block_release(i, LAB_ZONE_HEAP, fate);
 		if (fate == LAB_BLOCK_FREE)

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The step driver: an operation of the library is interrupted at one chosen
+ * instruction, another operation runs in the handler, and everything is
+ * verified; then the same one instruction further on.
+ *
+ *   track.c     blocks that we own: patterns, and a shadow of all memory
+ *   state.c     the states that an operation is started in, and the audit
+ *   scenario.c  the operations that are interrupted
+ *   nested.c    the operations that interrupt
+ *   trap.c      the trap flag, breakpoints, the handler
+ *   case.c      one injection: what is checked after it
+ *   step.c      which injections are made, children, totals
+ */
+#ifndef TESTS_STEP_H
+#define TESTS_STEP_H
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ERRNO_SENTRY 54321
+#define KIB	     1024ul
+#define MIB	     (1024ul << 10)
+
+/* ---- track.c ---- */
+
+/* How a block goes back. */
+enum { BY_FREE = -1 /* else the order for labyrinth_free_pages() */ };
+
+/* Only the ends of a light block are written: there are many of them. */
+int own(void *ptr, size_t size, int how, bool light);
+/* stop owning; verifies, returns the pointer, frees nothing */
+void *disown(int id);
+void drop(int id);
+void drop_all(void);
+void verify_all(void);
+void *block_at(int id);
+/* first @size bytes of @ptr still hold what own() wrote for block @seed */
+bool pattern_holds(const void *ptr, size_t size, uint64_t seed);
+uint64_t block_seed(int id);
+unsigned int live_of_class(unsigned int cls);
+int take(size_t size);
+int take_light(size_t size);
+int take_pages(uint32_t gfp, unsigned int order);
+/* the same; -1 if there is none */
+int take_atomic(uint32_t gfp, unsigned int order);
+
+__attribute__((format(printf, 1, 2))) _Noreturn void fail(const char *format, ...);
+
+/* ---- state.c ---- */
+
+struct figures {
+	uint64_t used[3]; /* pages of each zone that are not free */
+};
+
+unsigned int class_of(size_t size);
+unsigned int stack_count(unsigned int cls);
+unsigned int stack_cap(unsigned int cls);
+/* bytes that lie on stacks nobody can use any more */
+size_t stuck_bytes(void);
+void make_warm(size_t size);
+void make_list(size_t size);
+void drop_spare(void);
+void make_no_slab(size_t size);
+void fill_stack(size_t size, int *ids, unsigned int *n);
+void exhaust_reserve(void);
+void exhaust_heap(void);
+void exhaust_sections(void);
+void unexhaust(void);
+void check_hints(void);
+/* everything back where it came from: stacks, slabs, zones */
+void settle(void);
+struct figures figures(void);
+/* @strict: no call was abandoned, so every equation holds */
+void audit(bool strict);
+
+/* ---- scenario.c, nested.c ---- */
+
+enum { EACH_IN_A_CHILD = 1, MAY_BE_NULL = 2, LONG = 4 };
+
+struct scenario {
+	const char *name;
+	void (*setup)(const struct scenario *s);
+	void (*op)(const struct scenario *s);
+	size_t size;
+	size_t size2;
+	int state;
+	unsigned int arg;
+	unsigned int flags;
+};
+
+/* What the operation works on and what it returned. */
+struct outcome {
+	void *target;
+	uint64_t seed;
+	size_t kept; /* bytes of the target that the result must hold */
+	bool zero;   /* the result must read as zero */
+	void *result;
+	size_t size;
+	int how;
+	bool allocates;
+};
+
+struct nested {
+	const char *name;
+	void (*setup)(const struct scenario *s);
+	void (*run)(const struct scenario *s);
+};
+
+extern struct outcome outcome;
+extern const struct scenario scenarios[];
+extern const size_t nr_scenarios;
+extern const struct scenario firsts[];
+extern const size_t nr_firsts;
+extern const struct nested nesteds[];
+extern const size_t nr_nesteds;
+/* those that need no earlier block come first */
+extern const size_t nr_nested_fresh;
+
+/* every kind of operation once, verified */
+void every_kind(void);
+
+/* ---- trap.c ---- */
+
+enum how { BY_TRAP_FLAG, BY_BREAKPOINT };
+enum act { ACT_NEST, ACT_ABANDON, ACT_FREEZE };
+
+enum { TRACE_MAX = 1 << 20 };
+
+struct injection {
+	enum how how;
+	enum act act;
+	const struct scenario *scenario;
+	const struct nested *nested;
+	uint64_t target; /* number of the instruction, or its address; 0: none */
+	bool tracing;	 /* note every instruction that is reached */
+	/* results */
+	bool done;
+	bool abandoned;
+	uint64_t steps, aborts;
+	uintptr_t ip;
+	sigjmp_buf out;
+};
+
+extern struct injection injection;
+extern uint64_t trace[TRACE_MAX];
+extern size_t nr_trace;
+extern _Atomic int frozen;
+
+void trap_init(void);
+void trap_stack(void);
+bool trap_read_boundaries(const char *path);
+/* run the operation under the injection */
+void trap_run(void);
+bool is_in_sequence(uintptr_t ip);
+
+/* ---- case.c ---- */
+
+/* Shared with the parent. */
+struct context {
+	char name[120];
+	uint64_t target, ip;
+	uint64_t instructions, injections, missed, aborts, max_leak, max_stuck;
+};
+
+extern struct context *context;
+
+void enter_child(void);
+bool run_case(void);
+void run_first_case(void);
+void run_frozen_case(void);
+/* what run_case() compares with; call once per child */
+void take_baseline(void);
+
+uint64_t random_next(void);
+void step_main_early(void);
+
+#endif

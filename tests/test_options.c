@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness.h"
+
+#include "api/options.h"
+#include "labyrinth.h"
+
+static const struct lab_options defaults = { .reserve_pages = 96, .exclusive_pages = 32 };
+
+static void assert_options(const struct lab_options *want)
+{
+	assert_int_equal(lab_options.reserve_pages, want->reserve_pages);
+	assert_int_equal(lab_options.exclusive_pages, want->exclusive_pages);
+	assert_int_equal(lab_options.stats, want->stats);
+	assert_int_equal(lab_options.deepbind, want->deepbind);
+}
+
+/* What is said on descriptor 2 while @text is read. */
+static const char *parse(const char *text, struct capture *capture)
+{
+	lab_options = defaults;
+	capture_start(capture);
+	lab_options_parse(text);
+	return capture_end(capture);
+}
+
+/* Every good string sets what it says, and nothing is reported. */
+static void test_good_options_are_taken_in_silence(void **state)
+{
+	static const struct {
+		const char *text;
+		struct lab_options want;
+	} rows[] = {
+		{ "", { .reserve_pages = 96, .exclusive_pages = 32 } },
+		{ ",,", { .reserve_pages = 96, .exclusive_pages = 32 } },
+		{ "reserve:1m", { .reserve_pages = 256, .exclusive_pages = 32 } },
+		{ "reserve=64k,exclusive=8192", { .reserve_pages = 16, .exclusive_pages = 2 } },
+		{ "exclusive:1M", { .reserve_pages = 96, .exclusive_pages = 256 } },
+		{ "reserve:1", { .reserve_pages = 1, .exclusive_pages = 32 } },
+		{ "reserve:4097", { .reserve_pages = 2, .exclusive_pages = 32 } },
+		{ "reserve:0,exclusive:0", { .reserve_pages = 0, .exclusive_pages = 0 } },
+		{ "reserve:1g", { .reserve_pages = 1 << 18, .exclusive_pages = 32 } },
+		{ "stats:1", { .reserve_pages = 96, .exclusive_pages = 32, .stats = true } },
+		{ "deepbind:1,stats:0,",
+		  { .reserve_pages = 96, .exclusive_pages = 32, .deepbind = true } },
+		{ "stats:1,stats:0", { .reserve_pages = 96, .exclusive_pages = 32 } },
+	};
+	struct capture capture;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_string_equal(parse(rows[i].text, &capture), "");
+		assert_options(&rows[i].want);
+	}
+	assert_string_equal(parse(NULL, &capture), "");
+	assert_options(&defaults);
+}
+
+/* Every bad one is named, in one line, and left out. */
+static void test_bad_options_are_named_and_left_out(void **state)
+{
+	static const struct {
+		const char *text, *what;
+	} rows[] = {
+		{ "reserve:", "bad value \"reserve\"" },
+		{ "reserve", "bad value \"reserve\"" },
+		{ "reserve:x", "bad value \"reserve:x\"" },
+		{ "reserve:k", "bad value \"reserve:k\"" },
+		{ "reserve:1kk", "bad value \"reserve:1kk\"" },
+		{ "reserve:1k2", "bad value \"reserve:1k2\"" },
+		{ "reserve:-1", "bad value \"reserve:-1\"" },
+		{ "reserve: 1", "bad value \"reserve: 1\"" },
+		{ "reserve:2g", "bad value \"reserve:2g\"" },
+		{ "reserve:17179869184g", "bad value \"reserve:17179869184g\"" },
+		{ "exclusive:99999999999999999999",
+		  "bad value \"exclusive:99999999999999999999\"" },
+		{ "stats:2", "bad value \"stats:2\"" },
+		{ "stats:", "bad value \"stats\"" },
+		{ "stats:yes", "bad value \"stats:yes\"" },
+		{ "reserv:1m", "unknown option \"reserv:1m\"" },
+		{ "reserves:1m", "unknown option \"reserves:1m\"" },
+		{ ":5", "unknown option \":5\"" },
+		{ "Stats:1", "unknown option \"Stats:1\"" },
+	};
+	struct capture capture;
+	const char *said;
+	char line[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(line, sizeof(line),
+			 "labyrinth: LABYRINTH_OPTIONS: %s; known: reserve:SIZE ", rows[i].what);
+		said = parse(rows[i].text, &capture);
+		assert_int_equal(strncmp(said, line, strlen(line)), 0);
+		assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
+		assert_options(&defaults);
+	}
+}
+
+/* A bad option does not take good ones with it. */
+static void test_good_options_beside_bad_ones_count(void **state)
+{
+	struct capture capture;
+	const char *said = parse("stats:1,nonsense,reserve:zzz,exclusive:64k", &capture);
+
+	(void)state;
+	assert_non_null(strstr(said, "unknown option \"nonsense\""));
+	assert_non_null(strstr(said, "bad value \"reserve:zzz\""));
+	assert_options(
+		&(struct lab_options){ .reserve_pages = 96, .exclusive_pages = 16, .stats = true });
+}
+
+/* However long an option is, the line about it is cut and nothing is overrun. */
+static void test_option_of_any_length_is_cut_in_the_report(void **state)
+{
+	struct capture capture;
+	char text[2000];
+	const char *said;
+
+	(void)state;
+	for (size_t len = 50; len < sizeof(text); len += 150) {
+		memset(text, 'z', len);
+		text[len] = '\0';
+		said = parse(text, &capture);
+		assert_true(strlen(said) < 300);
+		assert_int_equal(said[strlen(said) - 1], '\n');
+		assert_options(&defaults);
+	}
+}
+
+static void run_with_options(void *unused)
+{
+	(void)unused;
+	must(setenv("LABYRINTH_OPTIONS", "reserve:200k,exclusive:0,stats:1,x:y", 1) == 0);
+	execl("/proc/self/exe", "test_options", "print", NULL);
+}
+
+/* The environment is read at start: the zones have the size it says, statistics are printed. */
+static void test_options_of_the_environment_take_effect(void **state)
+{
+	struct outcome out = in_child(run_with_options, NULL);
+
+	(void)state;
+	assert_int_equal(out.status, 0);
+	assert_non_null(strstr(out.said, "unknown option \"x:y\""));
+	assert_non_null(
+		strstr(out.said, " zone reserve managed 16 free 16 min 12 low 15 high 18 "));
+	assert_non_null(strstr(out.said, " zone exclusive managed 0 free 0 min 0 "));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good_options_are_taken_in_silence),
+		cmocka_unit_test(test_bad_options_are_named_and_left_out),
+		cmocka_unit_test(test_good_options_beside_bad_ones_count),
+		cmocka_unit_test(test_option_of_any_length_is_cut_in_the_report),
+		cmocka_unit_test(test_options_of_the_environment_take_effect),
+	};
+
+	if (argc > 1 && !strcmp(argv[1], "print"))
+		return 0;
+	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/* Entries need not be memory: a stack only keeps them. */
+#include "harness.h"
+
+#include <sys/time.h>
+
+#include "os/cpu.h"
+#include "pcp/pcp.h"
+
+/* main() stays on this one; only the stress tests use others */
+static unsigned int here;
+
+static struct lab_pcp_stack *stack_on(unsigned int cpu, unsigned int cls)
+{
+	return (void *)(lab_pcp_area[cpu].bytes + lab_pcp_class[cls].stack);
+}
+
+static bool is_gate_open(void)
+{
+	return !(lab_word_get(&lab_rseq_gate) & 1);
+}
+
+static void *entry(uintptr_t n)
+{
+	return (void *)(n * 16);
+}
+
+/* Every class holds exactly its capacity, on the CPU that runs us, last in first out. */
+static void test_stack_of_every_class_is_lifo_up_to_its_capacity(void **state)
+{
+	unsigned int cls, i;
+
+	(void)state;
+	for (cls = 1; cls < LAB_PCP_NR; cls++) {
+		unsigned int cap = lab_pcp_class[cls].cap;
+
+		assert_null(lab_pcp_pop(cls));
+		for (i = 1; i <= cap; i++) {
+			assert_true(lab_pcp_push(cls, entry(cls * 1000u + i)));
+			assert_int_equal(stack_on(here, cls)->count, i);
+		}
+		assert_false(lab_pcp_push(cls, entry(1)));
+		assert_int_equal(stack_on(here, cls)->count, cap);
+	}
+	/* all are full at once: none reaches into another */
+	for (cls = 1; cls < LAB_PCP_NR; cls++) {
+		for (i = lab_pcp_class[cls].cap; i > 0; i--)
+			assert_ptr_equal(lab_pcp_pop(cls), entry(cls * 1000u + i));
+		assert_null(lab_pcp_pop(cls));
+	}
+}
+
+/* The tables say what the formulas say, and a batch fits a stack and a bitmap word. */
+static void test_class_table_agrees_with_the_formulas(void **state)
+{
+	unsigned int cls;
+
+	(void)state;
+	for (cls = 1; cls < LAB_PCP_NR; cls++) {
+		assert_int_equal(lab_pcp_class[cls].stack, LAB_PCP_STACK(cls));
+		assert_int_equal(lab_pcp_class[cls].cap, LAB_PCP_CAP(cls));
+		assert_in_range(lab_pcp_batch(cls), 1, 64);
+		assert_true(lab_pcp_batch(cls) <= lab_pcp_class[cls].cap);
+		assert_int_equal(lab_pcp_class[cls].stack % 8, 0);
+		if (cls > 1)
+			assert_true(lab_pcp_class[cls].stack >=
+				    lab_pcp_class[cls - 1].stack +
+					    8 * (lab_pcp_class[cls - 1].cap + 1));
+	}
+}
+
+/* Of a mask as much is stacked as finds room, the lowest first; the rest is returned. */
+static void test_push_mask_into_partial_room_returns_the_rest(void **state)
+{
+	static const uint64_t masks[] = { 1, ~0ull, 0x8000000000000001ull, 0x00ff00ff00ff00ffull };
+	static const unsigned int classes[] = { 1, 30, 72, LAB_PCP_EXCL };
+
+	(void)state;
+	for (unsigned int c = 0; c < 4; c++) {
+		unsigned int cls = classes[c], cap = lab_pcp_class[cls].cap, room, i;
+
+		for (unsigned int m = 0; m < 4; m++) {
+			for (room = 0; room <= cap && room <= 70; room++) {
+				const char *first = (char *)entry(100000);
+				uint64_t rest, want = masks[m], stacked;
+
+				for (i = 0; i < cap - room; i++)
+					assert_true(lab_pcp_push(cls, entry(7)));
+				rest = lab_pcp_push_mask(cls, first, 48, want);
+				stacked = lab_lowest(want, room);
+				assert_true(rest == (want & ~stacked));
+				assert_int_equal(stack_on(here, cls)->count,
+						 cap - room + lab_popcount(stacked));
+				for (; stacked; stacked &= ~(1ull << lab_log2(stacked)))
+					assert_ptr_equal(lab_pcp_pop(cls),
+							 first + lab_log2(stacked) * 48);
+				for (i = 0; i < cap - room; i++)
+					assert_ptr_equal(lab_pcp_pop(cls), entry(7));
+				assert_null(lab_pcp_pop(cls));
+			}
+		}
+	}
+}
+
+/* Many are popped in the order in which single pops would, and no more than there are. */
+static void test_pop_many_takes_the_top_ones_in_order(void **state)
+{
+	void *to[70];
+	unsigned int have, want, got, i;
+
+	(void)state;
+	for (have = 0; have <= 70; have += 7) {
+		for (want = 1; want <= 70; want += 3) {
+			memset(to, 0, sizeof(to));
+			for (i = 1; i <= have; i++)
+				assert_true(lab_pcp_push(3, entry(i)));
+			got = lab_pcp_pop_many(3, to, want);
+			assert_int_equal(got, want < have ? want : have);
+			for (i = 0; i < got; i++)
+				assert_ptr_equal(to[i], entry(have - i));
+			if (got < 70)
+				assert_null(to[got]);
+			for (i = have - got; i > 0; i--)
+				assert_ptr_equal(lab_pcp_pop(3), entry(i));
+			assert_null(lab_pcp_pop(3));
+		}
+	}
+}
+
+static void assert_refuses_at_once(unsigned int cls)
+{
+	void *to[4];
+
+	assert_null(lab_pcp_pop(cls));
+	assert_false(lab_pcp_push(cls, entry(1)));
+	assert_true(lab_pcp_push_mask(cls, entry(1), 16, 0xf0) == 0xf0);
+	assert_int_equal(lab_pcp_pop_many(cls, to, 4), 0);
+}
+
+/* A stack that somebody is at work on, or frozen on, refuses at once; others serve. */
+static void test_busy_stack_refuses_and_keeps_its_entries(void **state)
+{
+	(void)state;
+	if (lab_pcp_backend() != LAB_PCP_TRYLOCK) {
+		print_message("busy bytes exist under trylock only; rseq: see the closed gate\n");
+		return;
+	}
+	assert_true(lab_pcp_push(9, entry(5)));
+	lab_byte_set(&stack_on(here, 9)->busy, 1);
+	assert_refuses_at_once(9);
+	assert_true(lab_pcp_push(10, entry(6)));
+	assert_ptr_equal(lab_pcp_pop(10), entry(6));
+	lab_byte_set(&stack_on(here, 9)->busy, 0);
+	assert_ptr_equal(lab_pcp_pop(9), entry(5));
+	assert_null(lab_pcp_pop(9));
+}
+
+/* While children of vfork() live no sequence runs; the last one that ends opens the gate. */
+static void test_gate_with_vfork_children_refuses_sequences(void **state)
+{
+	void *out = NULL;
+
+	(void)state;
+	if (lab_pcp_backend() != LAB_PCP_RSEQ) {
+		lab_vfork_enter();
+		assert_false(is_gate_open());
+		lab_vfork_leave();
+		assert_false(is_gate_open());
+		print_message("no sequences here: the gate stays closed\n");
+		return;
+	}
+	assert_true(lab_pcp_push(9, entry(5)));
+	lab_vfork_enter();
+	assert_refuses_at_once(9);
+	assert_false(lab_pcp_try_pop(LAB_PCP_STACK(9u), &out));
+	lab_vfork_enter();
+	lab_vfork_leave();
+	assert_refuses_at_once(9);
+	lab_vfork_leave();
+	assert_true(is_gate_open());
+	assert_true(lab_pcp_try_pop(LAB_PCP_STACK(9u), &out));
+	assert_ptr_equal(out, entry(5));
+	assert_false(lab_pcp_try_pop(LAB_PCP_STACK(9u), &out));
+}
+
+/* The hot path refuses to push beyond the capacity it is told. */
+static void test_try_push_to_full_stack_is_refused(void **state)
+{
+	void *out;
+
+	(void)state;
+	if (lab_pcp_backend() != LAB_PCP_RSEQ) {
+		assert_false(lab_pcp_try_push(LAB_PCP_STACK(9u), 2, entry(1)));
+		print_message("no sequences here: the hot path always refuses\n");
+		return;
+	}
+	assert_true(lab_pcp_try_push(LAB_PCP_STACK(9u), 2, entry(1)));
+	assert_true(lab_pcp_try_push(LAB_PCP_STACK(9u), 2, entry(2)));
+	assert_false(lab_pcp_try_push(LAB_PCP_STACK(9u), 2, entry(3)));
+	assert_true(lab_pcp_try_pop(LAB_PCP_STACK(9u), &out) && out == entry(2));
+	assert_true(lab_pcp_try_pop(LAB_PCP_STACK(9u), &out) && out == entry(1));
+}
+
+static void end_backend(void *unused)
+{
+	(void)unused;
+	must(lab_pcp_push(9, entry(5)));
+	lab_pcp_fini();
+	must(lab_pcp_backend() == LAB_PCP_NONE);
+	must(lab_pcp_pop(9) == NULL);
+	must(!lab_pcp_push(9, entry(6)));
+	must(lab_pcp_push_mask(9, entry(1), 16, 3) == 3);
+	must(lab_pcp_cpu() == 0);
+}
+
+/* After the end there are no stacks: every call refuses. */
+static void test_fini_leaves_no_stacks(void **state)
+{
+	(void)state;
+	assert_child_succeeds(end_backend, NULL);
+}
+
+/* ---- threads and handlers ---- */
+
+enum { TOKENS = 4000, CLS = 2 };
+
+static struct {
+	uint64_t seed, until;
+	/* 1: in somebody's hand or in the bag */
+	lab_byte_t out[TOKENS + 1];
+	lab_word_t refused;
+} stress;
+
+static void token_taken(void *token)
+{
+	uintptr_t n = (uintptr_t)token / 16;
+
+	must(n >= 1 && n <= TOKENS);
+	must(atomic_exchange(&stress.out[n], 1) == 0);
+}
+
+static bool token_stack(uintptr_t n)
+{
+	must(atomic_exchange(&stress.out[n], 0) == 1);
+	if (lab_pcp_push(CLS, entry(n)))
+		return true;
+	must(atomic_exchange(&stress.out[n], 1) == 0);
+	return false;
+}
+
+/* keeps two more than it frees, now and then: a handler that only puts back hides bugs */
+static void on_timer(int signo)
+{
+	void *tokens[3];
+	unsigned int n = 0, i;
+	int saved = errno;
+
+	(void)signo;
+	while (n < 3 && (tokens[n] = lab_pcp_pop(CLS)))
+		token_taken(tokens[n++]);
+	/* the other way round than they came */
+	for (i = 0; i < n; i++)
+		if (!token_stack((uintptr_t)tokens[i] / 16))
+			lab_word_add(&stress.refused, 1);
+	errno = saved;
+}
+
+static void token_turn(uintptr_t *mine, unsigned int *n, uint64_t *seed)
+{
+	void *many[16];
+	unsigned int got, i;
+	void *token;
+
+	switch (random_below(seed, 4)) {
+	case 0:
+		got = lab_pcp_pop_many(CLS, many, 1 + (unsigned int)random_below(seed, 16));
+		for (i = 0; i < got; i++) {
+			token_taken(many[i]);
+			mine[(*n)++] = (uintptr_t)many[i] / 16;
+		}
+		break;
+	case 1:
+		token = lab_pcp_pop(CLS);
+		if (token) {
+			token_taken(token);
+			mine[(*n)++] = (uintptr_t)token / 16;
+		}
+		break;
+	default:
+		for (i = (unsigned int)random_below(seed, 9); i > 0 && *n; i--)
+			if (token_stack(mine[*n - 1]))
+				--*n;
+	}
+}
+
+static void stress_thread(unsigned int id, void *unused)
+{
+	static uintptr_t hands[NR_THREADS][TOKENS + 32];
+	uintptr_t *mine = hands[id];
+	uint64_t seed = stress.seed + id * 7919;
+	unsigned int n = 0, i;
+
+	(void)unused;
+	(void)sched_setaffinity(0, sizeof(cpu_set_t), &(cpu_set_t){ { ~0ul } });
+	for (i = 1 + id; i <= TOKENS; i += NR_THREADS)
+		mine[n++] = i;
+	while (now_ms() < stress.until)
+		for (i = 0; i < 200; i++)
+			token_turn(mine, &n, &seed);
+	/* what is in hand is out, by definition */
+	for (i = 0; i < n; i++)
+		must(lab_byte_get(&stress.out[mine[i]]) == 1);
+}
+
+static unsigned int count_stacked(void)
+{
+	unsigned int cpu, n = 0, i;
+
+	for (cpu = 0; cpu < LAB_NR_CPUS; cpu++) {
+		struct lab_pcp_stack *stack = stack_on(cpu, CLS);
+
+		for (i = 0; i < stack->count; i++)
+			must(lab_byte_get(&stress.out[(uintptr_t)stack->slot[i] / 16]) == 0);
+		n += stack->count;
+		stack->count = 0;
+	}
+	return n;
+}
+
+static unsigned int count_not_out(void)
+{
+	unsigned int i, n = 0;
+
+	for (i = 1; i <= TOKENS; i++)
+		n += lab_byte_get(&stress.out[i]) == 0;
+	return n;
+}
+
+/* Among threads and handlers that move, no entry is lost, doubled or invented. */
+static void test_entries_among_threads_and_handlers_are_conserved(void **state)
+{
+	struct itimerval fast = { { 0, 97 }, { 0, 97 } }, off = { { 0, 0 }, { 0, 0 } };
+	struct sigaction action = { .sa_handler = on_timer, .sa_flags = SA_RESTART };
+	unsigned int i;
+
+	(void)state;
+	stress.seed = new_seed("pcp");
+	stress.until = now_ms() + 2 * STRESS_MS;
+	for (i = 1; i <= TOKENS; i++)
+		lab_byte_set(&stress.out[i], 1);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &fast, NULL);
+	run_threads(NR_THREADS, stress_thread, NULL);
+	setitimer(ITIMER_REAL, &off, NULL);
+	assert_int_equal(count_stacked(), count_not_out());
+	print_message("%s: a handler kept %u entries that nothing had room for\n",
+		      lab_pcp_backend() == LAB_PCP_RSEQ ? "rseq" : "trylock",
+		      (unsigned int)lab_word_get(&stress.refused));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_stack_of_every_class_is_lifo_up_to_its_capacity),
+		cmocka_unit_test(test_class_table_agrees_with_the_formulas),
+		cmocka_unit_test(test_push_mask_into_partial_room_returns_the_rest),
+		cmocka_unit_test(test_pop_many_takes_the_top_ones_in_order),
+		cmocka_unit_test(test_busy_stack_refuses_and_keeps_its_entries),
+		cmocka_unit_test(test_gate_with_vfork_children_refuses_sequences),
+		cmocka_unit_test(test_try_push_to_full_stack_is_refused),
+		cmocka_unit_test(test_fini_leaves_no_stacks),
+		cmocka_unit_test(test_entries_among_threads_and_handlers_are_conserved),
+	};
+
+	here = pin_to_one_cpu();
+	return cmocka_run_group_tests_name("pcp", tests, NULL, NULL);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness.h"
+
+static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
+
+/* pages of a range that are in memory; -1: not mapped */
+static long resident(const void *ptr, size_t npages)
+{
+	unsigned char vec[LAB_BLOCK_FRAMES];
+	long n = 0;
+	size_t i;
+
+	must(npages <= LAB_BLOCK_FRAMES);
+	if (mincore((void *)(uintptr_t)ptr, npages << LAB_PAGE_SHIFT, vec))
+		return -1;
+	for (i = 0; i < npages; i++)
+		n += vec[i] & 1;
+	return n;
+}
+
+/* of this process, in memory */
+static long rss_pages(void)
+{
+	long size = 0, rss = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	must(file && fscanf(file, "%ld %ld", &size, &rss) == 2);
+	fclose(file);
+	return rss;
+}
+
+static lab_pfn_t take_block(void)
+{
+	struct lab_frames out;
+
+	must(lab_heap_take_run(LAB_BLOCK_FRAMES, 9, &out));
+	return out.pfn;
+}
+
+/* Idle dirty memory leaves the process; what is in use keeps its contents. */
+static void test_purge_of_idle_frames_lowers_rss_and_spares_the_used(void **state)
+{
+	enum { BLOCKS = 16 };
+	lab_pfn_t pfn[BLOCKS];
+	unsigned int i, f;
+	long rss, kept = 0;
+
+	(void)state;
+	for (i = 0; i < BLOCKS; i++) {
+		pfn[i] = take_block();
+		for (f = 0; f < LAB_BLOCK_FRAMES; f++)
+			fill(lab_frame_address(pfn[i] + f), f, LAB_PAGE_BYTES);
+	}
+	for (i = 0; i < BLOCKS; i++) {
+		/* even blocks go back whole, of the others every eighth page stays */
+		if (i % 2 == 0) {
+			lab_zone_give(pfn[i], LAB_BLOCK_FRAMES);
+			continue;
+		}
+		for (f = 0; f < LAB_BLOCK_FRAMES; f += 8, kept++)
+			lab_zone_give(pfn[i] + f + 1, 7);
+	}
+	rss = rss_pages();
+	assert_int_equal(lab_word_get(&heap->dirty), BLOCKS * LAB_BLOCK_FRAMES - kept);
+	assert_int_equal(lab_heap_purge(false), BLOCKS * LAB_BLOCK_FRAMES - kept);
+	assert_int_equal(lab_word_get(&heap->dirty), 0);
+	assert_true(rss - rss_pages() >= (BLOCKS * LAB_BLOCK_FRAMES - kept) * 9 / 10);
+	for (i = 0; i < BLOCKS; i++) {
+		if (i % 2 == 0) {
+			assert_int_equal(resident(lab_frame_address(pfn[i]), LAB_BLOCK_FRAMES), 0);
+			continue;
+		}
+		for (f = 0; f < LAB_BLOCK_FRAMES; f += 8) {
+			assert_int_equal(resident(lab_frame_address(pfn[i] + f + 1), 7), 0);
+			assert_true(is_filled(lab_frame_address(pfn[i] + f), f, LAB_PAGE_BYTES));
+			lab_zone_give(pfn[i] + f, 1);
+		}
+	}
+	assert_int_equal(heap_in_use(), 0);
+	assert_int_equal(lab_heap_purge(false), kept);
+}
+
+/* Frames that were given to the system are clean when they are taken again. */
+static void test_frames_after_a_purge_are_clean(void **state)
+{
+	struct lab_frames out;
+	lab_pfn_t pfn = take_block();
+
+	(void)state;
+	memset(lab_frame_address(pfn), 0xa5, LAB_BLOCK_FRAMES * LAB_PAGE_BYTES);
+	lab_zone_give(pfn + 64, 128);
+	assert_int_equal(lab_heap_purge(false), 128);
+	assert_true(lab_heap_extend(pfn + 64, 100));
+	assert_true(is_zero(lab_frame_address(pfn + 64), 100 * LAB_PAGE_BYTES));
+	assert_false(is_zero(lab_frame_address(pfn + 192), LAB_PAGE_BYTES));
+	lab_zone_give(pfn, 64 + 100);
+	lab_zone_give(pfn + 192, LAB_BLOCK_FRAMES - 192);
+	(void)lab_heap_purge(false);
+	assert_true(lab_heap_take_run(LAB_BLOCK_FRAMES, 9, &out));
+	assert_int_equal(out.nclean, LAB_BLOCK_FRAMES);
+	assert_true(is_zero(lab_frame_address(out.pfn), LAB_BLOCK_FRAMES * LAB_PAGE_BYTES));
+	lab_zone_give(out.pfn, LAB_BLOCK_FRAMES);
+	(void)lab_heap_purge(false);
+	assert_int_equal(lab_word_get(&heap->dirty), 0);
+}
+
+/* For want of address space whole blocks are unmapped, and can be mapped again. */
+static void test_purge_with_unmap_gives_address_space_back(void **state)
+{
+	lab_pfn_t pfn = take_block(), other = take_block();
+
+	(void)state;
+	memset(lab_frame_address(pfn), 1, 1000);
+	fill(lab_frame_address(other), 3, LAB_PAGE_BYTES);
+	lab_zone_give(pfn, LAB_BLOCK_FRAMES);
+	lab_zone_give(other + 1, LAB_BLOCK_FRAMES - 1);
+	assert_true(lab_heap_purge(true) >= LAB_BLOCK_FRAMES);
+	assert_int_equal(resident(lab_frame_address(pfn), 1), -1);
+	assert_int_equal(lab_word_get(&heap->managed), LAB_BLOCK_FRAMES);
+	assert_int_equal(lab_word_get(&heap->free), LAB_BLOCK_FRAMES - 1);
+	assert_true(is_filled(lab_frame_address(other), 3, LAB_PAGE_BYTES));
+	pfn = take_block();
+	assert_true(is_zero(lab_frame_address(pfn), 1000));
+	lab_zone_give(pfn, LAB_BLOCK_FRAMES);
+	lab_zone_give(other, 1);
+	(void)lab_heap_purge(true);
+	assert_int_equal(lab_word_get(&heap->managed), 0);
+}
+
+/* Where the system refuses, nothing is called clean and nothing is lost. */
+static void test_purge_that_fails_changes_no_books(void **state)
+{
+	lab_pfn_t pfn = take_block(), part = take_block();
+	uint64_t dirty;
+	size_t done;
+
+	(void)state;
+	fill(lab_frame_address(part), 3, LAB_PAGE_BYTES);
+	memset(lab_frame_address(pfn), 0xa5, LAB_BLOCK_FRAMES * LAB_PAGE_BYTES);
+	lab_zone_give(pfn, LAB_BLOCK_FRAMES);
+	lab_zone_give(part + 1, LAB_BLOCK_FRAMES - 1);
+	dirty = lab_word_get(&heap->dirty);
+	lab_os_fail_from(1, UINT32_MAX);
+	done = lab_heap_purge(false);
+	lab_os_fail_from(0, 0);
+	assert_int_equal(done, 0);
+	assert_int_equal(lab_word_get(&heap->dirty), dirty);
+	assert_int_equal(heap_in_use(), 1);
+	assert_int_equal(lab_heap_purge(false), dirty);
+	lab_zone_give(part, 1);
+	(void)lab_heap_purge(true);
+	assert_int_equal(lab_word_get(&heap->managed), 0);
+	assert_int_equal(lab_word_get(&heap->dirty), 0);
+}
+
+/* Little idle memory is kept; much more than is in use leaves within a second. */
+static void test_decay_keeps_little_and_gives_much(void **state)
+{
+	enum { BLOCKS = 64, LITTLE = 4 * LAB_BLOCK_FRAMES };
+	lab_pfn_t pfn[BLOCKS];
+	uint64_t until;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < BLOCKS; i++)
+		pfn[i] = take_block();
+	for (i = 0; i < 4; i++)
+		lab_zone_give(pfn[i], LAB_BLOCK_FRAMES);
+	lab_heap_decay();
+	assert_int_equal(lab_word_get(&heap->dirty), LITTLE);
+	for (; i < BLOCKS; i++)
+		lab_zone_give(pfn[i], LAB_BLOCK_FRAMES);
+	assert_int_equal(lab_word_get(&heap->dirty), BLOCKS * LAB_BLOCK_FRAMES);
+	until = now_ms() + 3000;
+	while (lab_word_get(&heap->dirty) > 4 * LITTLE + LAB_BLOCK_FRAMES) {
+		assert_true(now_ms() < until);
+		usleep(2000);
+		lab_heap_decay();
+	}
+	assert_true(lab_word_get(&heap->dirty) >= LITTLE / 2);
+	(void)lab_heap_purge(true);
+}
+
+/* ---- threads ---- */
+
+static struct {
+	uint64_t seed, until;
+} stress;
+
+static void stress_thread(unsigned int id, void *unused)
+{
+	uint64_t seed = stress.seed + id * 7919;
+	struct lab_frames out;
+
+	(void)unused;
+	while (now_ms() < stress.until) {
+		unsigned int n = 1 + (unsigned int)random_below(&seed, 100);
+
+		if (id == 0) {
+			(void)lab_heap_purge(false);
+			continue;
+		}
+		must(lab_heap_take_run(n, 0, &out));
+		if (out.nclean == n)
+			must(is_zero(lab_frame_address(out.pfn), n * LAB_PAGE_BYTES));
+		fill(lab_frame_address(out.pfn), id, n * LAB_PAGE_BYTES);
+		must(is_filled(lab_frame_address(out.pfn), id, n * LAB_PAGE_BYTES));
+		lab_zone_give(out.pfn, n);
+	}
+}
+
+/* A purge beside threads at work never touches what they hold. */
+static void test_purge_beside_threads_spares_their_frames(void **state)
+{
+	(void)state;
+	stress.seed = new_seed("purge");
+	stress.until = now_ms() + STRESS_MS;
+	run_threads(NR_THREADS, stress_thread, NULL);
+	assert_int_equal(heap_in_use(), 0);
+	(void)lab_heap_purge(false);
+	assert_int_equal(lab_word_get(&heap->dirty), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_purge_of_idle_frames_lowers_rss_and_spares_the_used),
+		cmocka_unit_test(test_frames_after_a_purge_are_clean),
+		cmocka_unit_test(test_purge_with_unmap_gives_address_space_back),
+		cmocka_unit_test(test_purge_that_fails_changes_no_books),
+		cmocka_unit_test(test_decay_keeps_little_and_gives_much),
+		cmocka_unit_test(test_purge_beside_threads_spares_their_frames),
+	};
+
+	return cmocka_run_group_tests_name("purge", tests, NULL, NULL);
+}
