@@ -111,7 +111,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
 
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-unit \
-	check-misuse check-life check-limits check-step check-storm check-glibc check-quick
+	check-misuse check-life check-limits check-regress check-step check-storm check-glibc check-quick
 
 .PHONY: check check-all $(CHECKS) check-programs tools
 check: tools
@@ -139,6 +139,8 @@ check-life: all
 	@tests/check_life.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-limits: all
 	@tests/check_limits.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-regress: all
+	@tests/check_regress.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-step: all
 	@tests/check_step.sh --lib $(OUT)
 check-storm: all

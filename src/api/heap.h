@@ -67,13 +67,13 @@ static LAB_ALWAYS_INLINE void lab_heap_free(void *ptr)
 
 	if (LAB_UNLIKELY(!lab_mem_covers_fast(pfn)))
 		goto slow;
-	kind = lab_byte_get(&lab_mem.kind[pfn]);
+	kind = lab_byte_own(&lab_mem.kind[pfn]);
 	if (LAB_UNLIKELY(kind > LAB_PCP_PAGE))
 		goto slow;
 	hot = &lab_hot_kind[kind];
 	if (LAB_CHECK_FREE) {
 		live = lab_live_byte(ptr, hot->shift);
-		if (LAB_UNLIKELY(lab_byte_get(live) != lab_live_value(ptr)))
+		if (LAB_UNLIKELY(lab_byte_own(live) != lab_live_value(ptr)))
 			goto slow;
 		lab_byte_set(live, 0);
 	} else if (LAB_UNLIKELY(kind == LAB_KIND_FREE)) {

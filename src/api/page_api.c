@@ -262,14 +262,19 @@ static LAB_ALWAYS_INLINE void page_shelve(void *page, lab_byte_t *kind, unsigned
 LAB_PUBLIC LAB_HOT void labyrinth_free_page(void *page)
 {
 	uintptr_t pfn = lab_pfn_exact(page);
-	lab_byte_t *kind = &lab_mem.kind[pfn];
 
-	if (LAB_UNLIKELY(!lab_mem_covers_fast(pfn)))
+	if (LAB_UNLIKELY(!lab_mem_covers_fast(pfn))) {
 		page_free_slow(page);
-	else if (LAB_LIKELY(lab_byte_get(kind) == LAB_KIND_API))
-		page_shelve(page, kind, LAB_PCP_API);
-	else if (LAB_LIKELY(lab_byte_get(kind) == LAB_KIND_EXCL))
-		page_shelve(page, kind, LAB_PCP_EXCL);
+		return;
+	}
+	if (LAB_LIKELY(lab_byte_own(&lab_mem.kind[pfn]) == LAB_KIND_API)) {
+		page_shelve(page, &lab_mem.kind[pfn], LAB_PCP_API);
+		return;
+	}
+	/* one compare with memory each is shorter than a byte kept for two */
+	lab_forget();
+	if (LAB_LIKELY(lab_byte_own(&lab_mem.kind[pfn]) == LAB_KIND_EXCL))
+		page_shelve(page, &lab_mem.kind[pfn], LAB_PCP_EXCL);
 	else
 		page_free_slow(page);
 }

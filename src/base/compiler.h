@@ -20,6 +20,9 @@
 #define LAB_PUBLIC    __attribute__((visibility("default")))
 #define LAB_NODISCARD __attribute__((warn_unused_result))
 
+/* Let the compiler forget what it has read from memory. */
+#define lab_forget() __asm__ volatile("" ::: "memory")
+
 /*
  * Two lines: the neighbour line prefetcher moves lines in pairs, so words
  * that different CPUs write sit this far apart.

@@ -86,6 +86,16 @@ static LAB_ALWAYS_INLINE uint8_t lab_byte_get(const lab_byte_t *byte)
 	return atomic_load_explicit(byte, memory_order_relaxed);
 }
 
+/*
+ * The byte as its owner sees it, who is the only one that could write it now:
+ * a plain read, which the compiler may fold into a compare.  A program that
+ * frees what it does not own races here, and is reported or not.
+ */
+static LAB_ALWAYS_INLINE uint8_t lab_byte_own(const lab_byte_t *byte)
+{
+	return *(const uint8_t *)byte;
+}
+
 static LAB_ALWAYS_INLINE void lab_byte_set(lab_byte_t *byte, uint8_t value)
 {
 	atomic_store_explicit(byte, value, memory_order_relaxed);

@@ -9,7 +9,7 @@
 #define ONE(cls, ord)                                                                              \
 	[cls] = {                                                                                  \
 		.size = LAB_CLASS_SIZE(cls),                                                       \
-		.recip = (uint32_t)((1ull << 32) / LAB_CLASS_SIZE(cls)) +                          \
+		.recip = (uint32_t)((1ull << LAB_RECIP_SHIFT) / LAB_CLASS_SIZE(cls)) +             \
 			 (LAB_IS_POW2(LAB_CLASS_SIZE(cls)) ? 0u : 1u),                             \
 		.nobj = (uint16_t)((4096u << (ord)) / LAB_CLASS_SIZE(cls)),                        \
 		.order = (ord),                                                                    \

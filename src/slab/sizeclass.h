@@ -41,9 +41,12 @@
 		     : 1u + 8u * (LAB_LOG2_OF((s)-1u) - 7u) +                                      \
 			       (((s)-1u) >> (LAB_LOG2_OF((s)-1u) - 3u)))
 
+/* exact for all offsets in a slab of up to 256 KiB: 2^18 * 2^15 < 2^35 */
+#define LAB_RECIP_SHIFT 35
+
 struct lab_class {
 	uint32_t size;	/* bytes of an object */
-	uint32_t recip; /* ceil(2^32 / size): offset * recip >> 32 is the index */
+	uint32_t recip; /* ceil(2^35 / size): offset * recip >> 35 is the index */
 	uint16_t nobj;	/* objects in a slab, up to 256 */
 	uint8_t order;	/* of its frames */
 };

@@ -104,7 +104,7 @@ static LAB_ALWAYS_INLINE unsigned int lab_slab_index(const void *ptr, unsigned i
 	uintptr_t offset =
 		((uintptr_t)ptr - lab_mem.base) & ((LAB_PAGE_BYTES << lab_class[cls].order) - 1);
 
-	return (unsigned int)((offset * lab_class[cls].recip) >> 32);
+	return (unsigned int)((offset * lab_class[cls].recip) >> LAB_RECIP_SHIFT);
 }
 
 #endif /* LAB_SLAB_SLAB_H */
