@@ -150,7 +150,8 @@ check-glibc: all
 check-quick: all
 	@tests/check_programs.sh --quick --preload $(PRELOAD) --backend $(BACKEND)
 check-programs: all
-	@tests/check_programs.sh --install --preload $(PRELOAD) --backend $(BACKEND)
+	@tests/check_programs.sh --install
+	@tests/check_programs.sh --preload $(PRELOAD) --backend $(BACKEND)
 
 # ---- the main job, and its speed ----
 

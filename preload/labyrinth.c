@@ -33,19 +33,19 @@ static int no_check;
 static int find_library(char *path, size_t size)
 {
 	const char *name = no_check ? "liblabyrinth-preload-nocheck.so" : "liblabyrinth-preload.so";
+	/* in a build directory; in bin/ beside lib/ */
+	static const char *const beside[] = { "", "/../lib" };
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
+	size_t i;
 
-	if (n > 0) {
-		self[n] = '\0';
-		slash = strrchr(self, '/');
-		if (slash) {
-			*slash = '\0';
-			if ((size_t)snprintf(path, size, "%s/%s", self, name) < size &&
-			    access(path, R_OK) == 0)
-				return 0;
-		}
+	slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
+	for (i = 0; slash && i < sizeof(beside) / sizeof(*beside); i++) {
+		*slash = '\0';
+		if ((size_t)snprintf(path, size, "%s%s/%s", self, beside[i], name) < size &&
+		    access(path, R_OK) == 0)
+			return 0;
 	}
 	if (*LABYRINTH_LIBDIR &&
 	    (size_t)snprintf(path, size, "%s/%s", LABYRINTH_LIBDIR, name) < size &&

@@ -16,7 +16,10 @@ need() { # need COMMAND-OR-FILE PACKAGE...
 }
 for part; do
 	case $part in
-	build) need cc gcc libc6-dev ;;
+	build)
+		need cc gcc
+		need /usr/include/stdio.h libc6-dev
+		;;
 	check)
 		need g++ g++
 		need clang-format clang-format
@@ -25,6 +28,8 @@ for part; do
 		need qemu-x86_64 qemu-user
 		need strace strace
 		need gdb gdb
+		need pgrep procps
+		need setarch util-linux
 		need xz xz-utils
 		need python3 python3
 		need sqlite3 sqlite3

@@ -81,6 +81,25 @@ static void test_run_given_back_serves_small_requests(void **state)
 	assert_int_equal(lab_word_get(&heap->dirty), 0);
 }
 
+/* A run is clean when the system has just cleaned it, and not when it was used since. */
+static void test_run_taken_again_is_clean_only_if_it_reads_as_zero(void **state)
+{
+	size_t run;
+	bool clean;
+
+	(void)state;
+	for (int turn = 0; turn < 6; turn++) {
+		run = lab_run_take(8 * MIB, block_bytes, &clean);
+		assert_true(run != SIZE_MAX);
+		assert_int_equal(clean, is_zero(block_address(run), 8 * MIB));
+		touch(run, 4, 0x1234);
+		lab_run_give(run, 4);
+		if (turn % 2)
+			(void)lab_heap_purge(false);
+	}
+	(void)lab_heap_purge(true);
+}
+
 /* Any power of two up to 1 GiB is kept as alignment. */
 static void test_run_of_every_alignment_is_aligned(void **state)
 {
@@ -251,6 +270,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_run_of_every_length_belongs_to_its_taker),
 		cmocka_unit_test(test_run_given_back_serves_small_requests),
+		cmocka_unit_test(test_run_taken_again_is_clean_only_if_it_reads_as_zero),
 		cmocka_unit_test(test_run_of_every_alignment_is_aligned),
 		cmocka_unit_test(test_extend_into_used_block_is_refused),
 		cmocka_unit_test(test_give_unmapped_leaves_holes_that_serve_again),
