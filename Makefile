@@ -111,7 +111,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
 
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-unit \
-	check-misuse check-life check-limits check-regress check-step check-storm check-glibc check-quick
+	check-misuse check-life check-nocheck check-limits check-regress check-step check-storm check-glibc check-quick
 
 .PHONY: check check-all $(CHECKS) check-programs tools
 check: tools
@@ -137,6 +137,10 @@ check-misuse: all
 	@tests/check_misuse.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-life: all
 	@tests/check_life.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-nocheck: all
+	@tests/check_life.sh --only 'contents*' --preload $(OUT)/liblabyrinth-preload-nocheck.so
+	@$(OUT)/labyrinth run --opt check_free=0 -- cat /proc/self/maps | grep -q preload-nocheck.so \
+		&& echo "launcher: check_free=0 takes its library"
 check-limits: all
 	@tests/check_limits.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-regress: all

@@ -84,7 +84,9 @@ LABYRINTH_HOT void *labyrinth_void_alloc_page_gfp_atomic_exclusive(void);
  * @gfp: LABYRINTH_GFP_KERNEL, _NOWAIT or _ATOMIC, with any of _ZERO, _EXCLUSIVE
  *
  * Context: MT-Safe, AS-Safe.  Lock-free.  _ATOMIC and _NOWAIT make no system
- *          call and take no page fault; _KERNEL may grow the heap.
+ *          call and take no page fault (but after fork(), whose copy-on-write
+ *          covers the reserve and our tables until they are written again);
+ *          _KERNEL may grow the heap.
  * Errno:   preserved; EINVAL on unknown flags, ENOMEM when _KERNEL fails.
  * Mirrors: alloc_page(), mm/page_alloc.c.
  * Return:  the page, or NULL: none above the floor that @gfp allows.

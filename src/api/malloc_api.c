@@ -295,5 +295,6 @@ LAB_PUBLIC int labyrinth_malloc_trim(size_t pad)
 {
 	(void)pad;
 	lab_cache_trim();
+	lab_page_trim();
 	return lab_heap_purge(false) > 0;
 }

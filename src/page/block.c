@@ -242,6 +242,17 @@ static unsigned int take_words(struct lab_block *block, unsigned int order)
 	return LAB_BLOCK_FRAMES;
 }
 
+/* a look, before the count is moved for nothing: is there such a run at all */
+static bool may_have_run(const struct lab_block *block, unsigned int order)
+{
+	unsigned int word;
+
+	for (word = 0; word < LAB_BLOCK_WORDS; word++)
+		if (lab_find_run(lab_word_get(&block->bits[word]), order < 6 ? order : 6) < 64)
+			return true;
+	return false;
+}
+
 bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int order,
 			struct lab_frames *out)
 {
@@ -254,7 +265,7 @@ bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int order,
 		/* from here on 512 single frames of ours: any part may go back */
 		lab_block_release(index, zone, LAB_BLOCK_EMPTY);
 	} else {
-		if (!count_take(block, zone, n))
+		if (!may_have_run(block, order) || !count_take(block, zone, n))
 			return false;
 		first = order <= 6 ? take_in_word(block, order) : take_words(block, order);
 		if (first == LAB_BLOCK_FRAMES) {

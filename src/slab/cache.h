@@ -39,6 +39,9 @@ void lab_cache_free(unsigned int cls, void *ptr);
 void *lab_page_alloc(void);
 void lab_page_free(void *ptr);
 
+/** lab_page_trim() - empty this CPU's stack of them */
+void lab_page_trim(void);
+
 /**
  * lab_cache_trim() - empty this CPU's stacks and retire slabs without objects
  *

@@ -65,6 +65,8 @@ bool lab_large_free(void *ptr)
 	unsigned int n;
 
 	/* large objects can afford it: of two who free at once, one wins */
+	if (kind != LAB_KIND_LARGE && kind != LAB_KIND_HUGE)
+		return false;
 	if (!atomic_compare_exchange_strong_explicit(&lab_mem.kind[pfn], &kind, LAB_KIND_FREE,
 						     memory_order_relaxed, memory_order_relaxed))
 		return false;

@@ -52,27 +52,41 @@ void *lab_page_alloc(void)
 /* stack space for this many pointers is what a flush may cost */
 enum { FLUSH_CHUNK = 16 };
 
-void lab_page_free(void *ptr)
+/* up to @n pages from the stack to their zones, with those of @mask at @base */
+static void flush_pages(lab_pfn_t base, uint64_t mask, unsigned int n)
 {
-	lab_pfn_t pfn = lab_pfn_of(ptr), base = pfn & ~63u;
-	uint64_t mask = 1ull << pfn % 64;
-	unsigned int n = lab_pcp_batch(LAB_PCP_PAGE), got, i;
 	void *chunk[FLUSH_CHUNK];
+	unsigned int got, i;
 
 	for (; n > 0; n -= got) {
 		got = lab_pcp_pop_many(LAB_PCP_PAGE, chunk, n < FLUSH_CHUNK ? n : FLUSH_CHUNK);
 		if (!got)
 			break;
 		for (i = 0; i < got; i++) {
-			pfn = lab_pfn_of(chunk[i]);
+			lab_pfn_t pfn = lab_pfn_of(chunk[i]);
+
 			if ((pfn & ~63u) != base) {
-				return_pages(base, mask);
+				if (mask)
+					return_pages(base, mask);
 				base = pfn & ~63u;
 				mask = 0;
 			}
 			mask |= 1ull << pfn % 64;
 		}
 	}
-	return_pages(base, mask);
+	if (mask)
+		return_pages(base, mask);
+}
+
+void lab_page_free(void *ptr)
+{
+	lab_pfn_t pfn = lab_pfn_of(ptr);
+
+	flush_pages(pfn & ~63u, 1ull << pfn % 64, lab_pcp_batch(LAB_PCP_PAGE));
 	lab_heap_decay();
+}
+
+void lab_page_trim(void)
+{
+	flush_pages(0, 0, LAB_PCP_CAP(LAB_PCP_PAGE));
 }
