@@ -36,21 +36,23 @@ size_t lab_block_bytes(void *ptr, enum lab_verb verb);
 /** lab_heap_malloc() - malloc(): a table look-up, a pop, a byte */
 static LAB_ALWAYS_INLINE void *lab_heap_malloc(size_t size)
 {
-	struct lab_hot_size hot;
+	const struct lab_hot_size *hot;
+	unsigned int shift;
 	void *ptr;
 
 	if (LAB_UNLIKELY(size > LAB_HOT_MAX))
 		return lab_malloc_slow(size);
-	hot = lab_hot_size[(size + 15) / 16];
-	if (LAB_UNLIKELY(!lab_pcp_try_pop(hot.stack, &ptr)))
+	hot = &lab_hot_size[(size + 15) / 16];
+	shift = hot->shift;
+	if (LAB_UNLIKELY(!lab_pcp_try_pop(hot->stack, &ptr)))
 		return lab_malloc_slow(size);
 	if (LAB_CHECK_FREE)
-		lab_byte_set(lab_live_byte(ptr, hot.shift), lab_live_value(ptr));
+		lab_byte_set(lab_live_byte(ptr, shift), lab_live_value(ptr));
 	return ptr;
 }
 
 /** lab_free_unstacked() - the rest of free(), when one attempt to stack failed */
-LAB_NOINLINE void lab_free_unstacked(void *ptr, unsigned int cls);
+LAB_NOINLINE void lab_free_unstacked(void *ptr);
 
 /**
  * lab_heap_free() - free(): the kind, the live byte, a push
@@ -80,7 +82,7 @@ static LAB_ALWAYS_INLINE void lab_heap_free(void *ptr)
 		goto slow;
 	}
 	if (LAB_UNLIKELY(!lab_pcp_try_push(hot->stack, hot->cap, ptr)))
-		lab_free_unstacked(ptr, kind);
+		lab_free_unstacked(ptr);
 	return;
 slow:
 	lab_free_slow(ptr);

@@ -49,8 +49,11 @@ void *lab_malloc_slow(size_t size)
 	return ptr ? ptr : no_memory();
 }
 
-void lab_free_unstacked(void *ptr, unsigned int cls)
+void lab_free_unstacked(void *ptr)
 {
+	/* looked up again: to keep it costs the hot path an instruction */
+	unsigned int cls = lab_mem_kind(ptr);
+
 	if (lab_pcp_push(cls, ptr))
 		return;
 	if (cls == LAB_PCP_PAGE)
@@ -69,7 +72,7 @@ void lab_free_slow(void *ptr)
 	if (kind != LAB_KIND_FREE && kind <= LAB_PCP_PAGE) {
 		(void)lab_block_bytes(ptr, LAB_VERB_FREE);
 		lab_byte_set(lab_live_byte(ptr, lab_hot_kind[kind].shift), 0);
-		lab_free_unstacked(ptr, kind);
+		lab_free_unstacked(ptr);
 		return;
 	}
 	if ((kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE) &&

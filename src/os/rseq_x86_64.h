@@ -19,7 +19,15 @@
 
 #define LAB_RSEQ_USABLE 1
 
-/* The descriptor of the sequence between labels 1 and 2, aborted at 4. */
+/*
+ * The descriptor of the sequence between labels 1 and 2, aborted at 4.
+ *
+ * The area begins with two words of 32 bits, cpu_id_start and cpu_id.  Four
+ * bytes from offset 2 are the upper half of the first, which is 0, and above it
+ * the lower half of the second: the CPU number, shifted by 16 as we need it.  A
+ * thread that is not registered has a negative cpu_id: far above the bound.
+ */
+static_assert(LAB_CPU_SHIFT == 16, "the sequences load the CPU number shifted");
 #define LAB_RSEQ_BEGIN                                                                             \
 	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
 	".balign 32\n\t"                                                                           \
@@ -29,10 +37,9 @@
 	"leaq 3b(%%rip), %[at]\n\t"                                                                \
 	"movq %[at], %%fs:8(%[rseq])\n\t"                                                          \
 	"1:\n\t"                                                                                   \
-	"movl %%fs:4(%[rseq]), %k[at]\n\t"                                                         \
+	"movl %%fs:2(%[rseq]), %k[at]\n\t"                                                         \
 	"cmpl %[ncpu], %k[at]\n\t"                                                                 \
-	"jae %l[nocpu]\n\t"                                                                        \
-	"shlq %[shift], %[at]\n\t"                                                                 \
+	"ja %l[nocpu]\n\t"                                                                         \
 	"addq %[stack], %[at]\n\t"                                                                 \
 	"movl (%[at]), %k[count]\n\t"
 
@@ -47,7 +54,7 @@
 	".popsection\n\t"
 
 #define LAB_RSEQ_INPUT                                                                             \
-	[rseq] "r"(gate), [stack] "r"(stack), [shift] "i"(LAB_CPU_SHIFT), [ncpu] "i"(LAB_NR_CPUS)
+	[rseq] "r"(gate), [stack] "r"(stack), [ncpu] "i"((LAB_NR_CPUS - 1) << LAB_CPU_SHIFT)
 
 enum lab_rseq_result { LAB_RSEQ_DONE, LAB_RSEQ_EDGE, LAB_RSEQ_ABORTED, LAB_RSEQ_NOCPU };
 
@@ -66,10 +73,10 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop(uint64_t gate, void *
 {
 	uintptr_t at, count, entry;
 
-	__asm__ goto volatile(LAB_RSEQ_BEGIN "testl %k[count], %k[count]\n\t"
-					     "jz %l[edge]\n\t"
-					     "movq (%[at], %[count], 8), %[entry]\n\t"
-					     "decl %k[count]\n\t" LAB_RSEQ_COMMIT
+	__asm__ goto volatile(LAB_RSEQ_BEGIN
+			      "subl $1, %k[count]\n\t"
+			      "jc %l[edge]\n\t"
+			      "movq 8(%[at], %[count], 8), %[entry]\n\t" LAB_RSEQ_COMMIT
 			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&a"(entry)
 			      : LAB_RSEQ_INPUT
 			      : "memory", "cc"
