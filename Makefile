@@ -83,10 +83,10 @@ $(OUT)/liblabyrinth-preload-nocheck.so: $(NOCHECK_OBJ) $(PRELOAD_OBJ) preload/sy
 		-Wl,--version-script,preload/preload.map -o $@ $(NOCHECK_OBJ) $(PRELOAD_OBJ) \
 		preload/symbols.ld
 
-$(OUT)/labyrinth: preload/labyrinth.c Makefile
+$(OUT)/labyrinth: preload/labyrinth.c src/api/option_keys.h Makefile
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(filter-out -Wframe-larger-than=512,$(WARN)) -DLABYRINTH_LIBDIR='"$(LIBDIR)"' $(LDFLAGS) -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(filter-out -Wframe-larger-than=512,$(WARN)) -iquote src/api -DLABYRINTH_LIBDIR='"$(LIBDIR)"' $(LDFLAGS) -o $@ $<
 
 -include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d)
 
@@ -174,7 +174,7 @@ bench-quick: all
 INSTALLED := $(LIBDIR)/liblabyrinth.so.0 $(LIBDIR)/liblabyrinth.so $(LIBDIR)/liblabyrinth.a \
 	$(LIBDIR)/liblabyrinth-preload.so $(LIBDIR)/liblabyrinth-preload-nocheck.so \
 	$(LIBDIR)/pkgconfig/labyrinth.pc \
-	$(PREFIX)/bin/labyrinth $(PREFIX)/include/labyrinth.h
+	$(PREFIX)/bin/labyrinth $(patsubst %,$(PREFIX)/%,$(wildcard include/*.h))
 
 install: all
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include
@@ -184,7 +184,7 @@ install: all
 	install -m 755 $(OUT)/liblabyrinth-preload.so $(OUT)/liblabyrinth-preload-nocheck.so \
 		$(DESTDIR)$(LIBDIR)/
 	install -m 755 $(OUT)/labyrinth $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 include/labyrinth.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(wildcard include/*.h) $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
 		include/labyrinth.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/labyrinth.pc
 

@@ -2,9 +2,10 @@
 /*
  * Labyrinth: the malloc you may call from a signal handler.
  *
- * This header is the whole public interface: pages from the reserve, by the
- * kernel's names and flags, and the figures that describe it.  The malloc
- * family itself is declared by <stdlib.h> and <malloc.h> as always.
+ * Pages from the reserve and objects, by the kernel's names and flags.  It
+ * includes its parts: the flags (labyrinth_gfp.h), pools of elements
+ * (labyrinth_mempool.h), figures and tunables (labyrinth_stats.h), and malloc()
+ * under names of its own (labyrinth_heap.h).
  *
  * Every call here is MT-Safe, AS-Safe (callable in a signal handler that
  * interrupted any other call of Labyrinth), lock-free, keeps errno unless it
@@ -15,6 +16,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "labyrinth_gfp.h"
+#include "labyrinth_heap.h"
+#include "labyrinth_mempool.h"
+#include "labyrinth_stats.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,28 +45,6 @@ extern "C" {
 /** Bytes in a page, and the largest order of labyrinth_alloc_pages(). */
 #define LABYRINTH_PAGE_SIZE	 4096u
 #define LABYRINTH_MAX_PAGE_ORDER 9u
-
-/**
- * labyrinth_gfp_t - how an allocation may be made
- *
- * The values of bits 0 to 23 are the kernel's (include/linux/gfp_types.h).
- */
-typedef uint32_t labyrinth_gfp_t;
-
-/* Single bits; the kernel's __GFP_x is LABYRINTH___GFP_x here. */
-#define LABYRINTH___GFP_HIGH	       0x20u	   /* may dip into the reserve below min */
-#define LABYRINTH___GFP_ZERO	       0x100u	   /* the memory reads as zero */
-#define LABYRINTH___GFP_DIRECT_RECLAIM 0x400u	   /* may make system calls and grow */
-#define LABYRINTH___GFP_KSWAPD_RECLAIM 0x800u	   /* may ask for a refill */
-#define LABYRINTH___GFP_NOWARN	       0x2000u	   /* no failure report */
-#define LABYRINTH___GFP_EXCLUSIVE      0x80000000u /* ours: the exclusive zone */
-
-/* Composites. */
-#define LABYRINTH_GFP_ATOMIC	(LABYRINTH___GFP_HIGH | LABYRINTH___GFP_KSWAPD_RECLAIM)
-#define LABYRINTH_GFP_NOWAIT	(LABYRINTH___GFP_KSWAPD_RECLAIM | LABYRINTH___GFP_NOWARN)
-#define LABYRINTH_GFP_KERNEL	0xcc0u
-#define LABYRINTH_GFP_ZERO	LABYRINTH___GFP_ZERO
-#define LABYRINTH_GFP_EXCLUSIVE LABYRINTH___GFP_EXCLUSIVE
 
 /**
  * labyrinth_void_alloc_page_gfp_atomic_exclusive() - one page, at once, for
@@ -124,97 +108,156 @@ LABYRINTH_HOT void labyrinth_free_page(void *page);
  */
 void labyrinth_free_pages(void *page, unsigned int order);
 
-/** struct labyrinth_zone_info - a zone's figures; all counts are pages */
-struct labyrinth_zone_info {
-	uint64_t managed;	 /* resident pages that the zone owns */
-	uint64_t free;		 /* of these, not handed out nor in a per-CPU stack */
-	uint64_t min, low, high; /* watermarks */
-	uint64_t locked;	 /* of managed, locked in memory by mlock(2) */
-	uint64_t taken;		 /* pages ever taken out of the zone */
-	uint64_t failed;	 /* requests that the zone refused */
-};
-
-enum labyrinth_zone {
-	LABYRINTH_ZONE_HEAP,
-	LABYRINTH_ZONE_RESERVE,
-	LABYRINTH_ZONE_EXCLUSIVE,
-	LABYRINTH_NR_ZONES
-};
+/**
+ * labyrinth_get_zeroed_page() - labyrinth_alloc_page(@gfp | __GFP_ZERO)
+ *
+ * Mirrors: get_zeroed_page(), mm/page_alloc.c.
+ */
+void *labyrinth_get_zeroed_page(labyrinth_gfp_t gfp);
 
 /**
- * labyrinth_zone_info() - read a zone's figures
- * @zone: which
- * @info: receives the figures; each is exact at quiescence
+ * labyrinth_alloc_pages_nolock() - pages for any context, not even a report
+ * @order: 0 .. LABYRINTH_MAX_PAGE_ORDER
  *
- * Context: MT-Safe, AS-Safe.  Wait-free, no system call.
- * Return:  0, or -EINVAL if there is no such zone.
+ * One attempt down to min: no refiller is woken, no failure is reported.  The
+ * pages read as zero.  NULL means "none": there is no reason to ask again.
+ *
+ * Mirrors: alloc_pages_nolock(), mm/page_alloc.c.
  */
-int labyrinth_zone_info(enum labyrinth_zone zone, struct labyrinth_zone_info *info);
+void *labyrinth_alloc_pages_nolock(unsigned int order);
 
 /**
- * labyrinth_stats_print() - the figures of all zones as text
- * @fd: an open file descriptor
+ * labyrinth_alloc_pages_bulk() - many single pages at once
+ * @gfp:   as for labyrinth_alloc_page()
+ * @n:     length of @pages
+ * @pages: slots that are NULL receive a page each, others are left alone
  *
- * Context: MT-Safe, AS-Safe.  Wait-free but for write(2).
- * Return:  0, or a negative error of write(2).
+ * Mirrors: alloc_pages_bulk(), mm/page_alloc.c: a short count is no failure.
+ * Return:  how many slots, from the first on, hold a page now.
  */
-int labyrinth_stats_print(int fd);
-
-/** labyrinth_pcp_backend() - "rseq", "trylock" or "none" (before start-up) */
-const char *labyrinth_pcp_backend(void);
+size_t labyrinth_alloc_pages_bulk(labyrinth_gfp_t gfp, size_t n, void **pages);
 
 /**
- * labyrinth_malloc() and its family - the heap under names of its own
+ * labyrinth_free_pages_bulk() - give single pages back
+ * @n:     length of @pages
+ * @pages: pages of order 0, or NULL; all slots are NULL afterwards
  *
- * Semantics are those of glibc 2.36's functions without the prefix; errno is
- * set to ENOMEM or EINVAL as theirs.  Link with -llabyrinth for these beside
- * the system's malloc; link or preload liblabyrinth-preload.so to replace it.
- *
- * Context: MT-Safe, AS-Safe.  Lock-free; may make mmap, munmap, mremap,
- *          madvise system calls.
+ * Context and misuse: as labyrinth_free_page(), for each.
  */
-void *labyrinth_malloc(size_t size);
-void *labyrinth_calloc(size_t n, size_t size);
-void *labyrinth_realloc(void *ptr, size_t size);
-void *labyrinth_reallocarray(void *ptr, size_t n, size_t size);
-void *labyrinth_memalign(size_t align, size_t size);
-void *labyrinth_aligned_alloc(size_t align, size_t size);
-int labyrinth_posix_memalign(void **out, size_t align, size_t size);
-void *labyrinth_valloc(size_t size);
-void *labyrinth_pvalloc(size_t size);
+void labyrinth_free_pages_bulk(size_t n, void **pages);
+
+/**
+ * labyrinth_alloc_pages_exact() - as many adjacent pages as @size bytes need
+ * @size: bytes, 1 .. LABYRINTH_PAGE_SIZE << LABYRINTH_MAX_PAGE_ORDER
+ * @gfp:  as for labyrinth_alloc_page(); __GFP_COMP is taken out with a warning
+ *
+ * Mirrors: alloc_pages_exact(), mm/page_alloc.c.
+ * Return:  the first byte, aligned to a page; give it back by
+ *          labyrinth_free_pages_exact() alone, or page by page.
+ */
+void *labyrinth_alloc_pages_exact(size_t size, labyrinth_gfp_t gfp);
+
+/** labyrinth_free_pages_exact() - give back what the call above returned, by its size */
+void labyrinth_free_pages_exact(void *pages, size_t size);
+
+/**
+ * labyrinth_split_page() - make one block of 2^order pages into single ones
+ * @page:  what labyrinth_alloc_pages() returned
+ * @order: the order it was allocated with
+ *
+ * Afterwards each page is given back by itself, by labyrinth_free_page().
+ * Misuse is reported, and nothing is split.
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free: at most 512 bytes are written.
+ * Mirrors: split_page(), mm/page_alloc.c.
+ */
+void labyrinth_split_page(void *page, unsigned int order);
+
+/* ---- atomic sections ---- */
+
+/**
+ * labyrinth_gfp_save() - this thread's malloc() is atomic from here on
+ *
+ * Until labyrinth_gfp_restore(), every call of malloc() and its family by this
+ * thread is made as by GFP_ATOMIC: from resident memory, without a system call,
+ * a page fault or a wait, or NULL with ENOMEM.  GFP_KERNEL is reported once, as
+ * might_sleep() does, and treated as GFP_NOWAIT.  Sections nest.
+ *
+ * Context: MT-Safe, AS-Safe: a handler may open and close its own.  Wait-free.
+ * Mirrors: memalloc_noreclaim_save(), include/linux/sched/mm.h.
+ * Return:  what labyrinth_gfp_restore() needs.
+ */
+uintptr_t labyrinth_gfp_save(void);
+
+/** labyrinth_gfp_restore() - the thread is as it was before labyrinth_gfp_save() */
+void labyrinth_gfp_restore(uintptr_t saved);
+
+/** labyrinth_in_atomic() - 1 inside an atomic section of this thread, else 0 */
+int labyrinth_in_atomic(void);
+
+/* ---- objects ---- */
+
+/**
+ * labyrinth_malloc() - memory of any size, by flags
+ * @size: bytes; with flags that may not wait at most what the reserve holds in one piece
+ * @gfp:  LABYRINTH_GFP_KERNEL: as malloc(); LABYRINTH_GFP_ATOMIC, _NOWAIT: from
+ *        resident slabs and pages of the reserve, down to the floor of the flags;
+ *        with _ZERO it reads as zero.  _EXCLUSIVE is for pages: EINVAL.
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free; without __GFP_DIRECT_RECLAIM no system
+ *          call and no page fault.
+ * Errno:   preserved; EINVAL on bad flags, ENOMEM when GFP_KERNEL fails.
+ * Mirrors: kmalloc(), mm/slub.c.
+ * Return:  memory aligned to 16 bytes, given back by labyrinth_free(), or NULL.
+ */
+void *labyrinth_malloc(size_t size, labyrinth_gfp_t gfp);
+
+/**
+ * labyrinth_free() - free(): gives back what any call of this header returned
+ *	for a size, or malloc() where Labyrinth replaces it
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.  Memory of atomic requests: no system call.
+ * Errno:   preserved.
+ */
 void labyrinth_free(void *ptr);
-void labyrinth_free_sized(void *ptr, size_t size);
-void labyrinth_free_aligned_sized(void *ptr, size_t align, size_t size);
-size_t labyrinth_malloc_usable_size(void *ptr);
-int labyrinth_malloc_trim(size_t pad);
+
+/* ---- reclaim ---- */
 
 /**
- * struct labyrinth_libc - the allocator that a preloaded Labyrinth hides
+ * struct labyrinth_shrinker - a cache of the program that can give memory back
+ * @count: objects that could go now; 0: none
+ * @scan:  let up to @nr of them go, by labyrinth_free() or the page calls; returns how many
+ * @data:  passed to both
  *
- * For the preload object alone, which hands it over when the executable
- * brings a malloc of its own.
+ * Both run in the context of a request that may wait, and may themselves make
+ * only requests that may not.
  */
-struct labyrinth_libc {
-	void (*free)(void *ptr);
-	void *(*realloc)(void *ptr, size_t size);
-	void *(*memalign)(size_t align, size_t size);
-	size_t (*usable)(void *ptr);
+struct labyrinth_shrinker {
+	size_t (*count)(void *data);
+	size_t (*scan)(size_t nr, void *data);
+	void *data;
 };
 
-/** labyrinth_step_aside() - serve nothing new; forward, but free what is ours */
-void labyrinth_step_aside(const struct labyrinth_libc *libc);
+/**
+ * labyrinth_register_shrinker() - let direct reclaim and the refiller call it
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.  A place is free again after
+ *          labyrinth_unregister_shrinker(); a call may be under way when it returns.
+ * Mirrors: shrinker_register(), mm/shrinker.c.
+ * Return:  0, -EINVAL, -EEXIST, or -ENOSPC: all 32 places are taken.
+ */
+int labyrinth_register_shrinker(struct labyrinth_shrinker *shrinker);
+void labyrinth_unregister_shrinker(struct labyrinth_shrinker *shrinker);
 
 /**
- * labyrinth_vfork_gate() - tell of a child that shares our memory
- * @enter: 1 before vfork(), 0 in the parent when it has returned
+ * labyrinth_flush_reports() - write the failure reports that handlers left behind
  *
- * The preload object does so for vfork().  A program that calls clone() with
- * CLONE_VM but not CLONE_SETTLS, and allocates in the child, has to call it.
+ * Ordinary calls of malloc() that need more memory do so anyway.
+ *
+ * Context: MT-Safe, AS-Safe; write(2).
+ * Return:  how many were written.
  */
-void labyrinth_vfork_gate(int enter);
-
-/** labyrinth_option_deepbind() - 1 if the option deepbind:1 was given, else 0 */
-int labyrinth_option_deepbind(void);
+int labyrinth_flush_reports(void);
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "option_keys.h"
+
 #ifndef LABYRINTH_LIBDIR
 #define LABYRINTH_LIBDIR ""
 #endif
@@ -72,8 +74,9 @@ static int append_env(const char *name, const char *value, char separator, int i
 
 static int add_option(const char *pair)
 {
-	static const char *const keys[] = { "reserve", "exclusive", "check_free", "stats",
-					    "deepbind" };
+#define KEY(key, takes, kind, low, high)   #key,
+#define KNOWN(key, takes, kind, low, high) " " #key
+	static const char *const keys[] = { LAB_OPTION_KEYS(KEY) };
 	size_t n = strcspn(pair, "=:"), i;
 
 	if (strchr(pair, ',') || !pair[n] || !pair[n + 1])
@@ -82,8 +85,7 @@ static int add_option(const char *pair)
 		if (strlen(keys[i]) == n && strncmp(keys[i], pair, n) == 0)
 			break;
 	if (i == sizeof(keys) / sizeof(*keys))
-		return die(2, "unknown option (known: reserve exclusive check_free stats deepbind)",
-			   pair);
+		return die(2, "unknown option (known:" LAB_OPTION_KEYS(KNOWN) ")", pair);
 	if (strncmp(pair, "check_free", n) == 0)
 		no_check = strcmp(pair + n + 1, "0") == 0;
 	return append_env("LABYRINTH_OPTIONS", pair, ',', 0) ? die(1, "no memory", NULL) : 0;

@@ -154,7 +154,7 @@ __attribute__((constructor(102))) static void look_around(void)
 		labyrinth_dlopen_clear = RTLD_DEEPBIND;
 	else
 		labyrinth_dlopen_clear = 0;
-	if (!visible || visible == (void *)labyrinth_malloc || !is_defined(visible))
+	if (!visible || visible == (void *)labyrinth_heap_malloc || !is_defined(visible))
 		return;
 	libc.free = (void (*)(void *))dlsym(RTLD_NEXT, "free");
 	libc.realloc = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");

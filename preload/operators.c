@@ -53,14 +53,14 @@ static void *theirs(const char *name)
 		return __builtin_expect(ptr != NULL, 1) ? ptr : slow##name args;                   \
 	}
 
-#define PLAIN(name) FORM(name, labyrinth_malloc(size), (size_t size), (size))
+#define PLAIN(name) FORM(name, labyrinth_heap_malloc(size), (size_t size), (size))
 #define NOTHROW(name)                                                                              \
-	FORM(name, labyrinth_malloc(size), (size_t size, const void *tag), (size, tag))
+	FORM(name, labyrinth_heap_malloc(size), (size_t size, const void *tag), (size, tag))
 #define ALIGNED(name)                                                                              \
-	FORM(name, labyrinth_memalign(align, size), (size_t size, size_t align), (size, align))
+	FORM(name, labyrinth_heap_memalign(align, size), (size_t size, size_t align), (size, align))
 #define ALIGNED_NOTHROW(name)                                                                      \
-	FORM(name, labyrinth_memalign(align, size), (size_t size, size_t align, const void *tag),  \
-	     (size, align, tag))
+	FORM(name, labyrinth_heap_memalign(align, size),                                           \
+	     (size_t size, size_t align, const void *tag), (size, align, tag))
 
 PLAIN(_Znwm)
 PLAIN(_Znam)

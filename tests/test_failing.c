@@ -21,27 +21,27 @@ struct operation {
 
 static void *malloc_small(void)
 {
-	return labyrinth_malloc(100);
+	return labyrinth_heap_malloc(100);
 }
 
 static void *malloc_page(void)
 {
-	return labyrinth_malloc(4096);
+	return labyrinth_heap_malloc(4096);
 }
 
 static void *malloc_large(void)
 {
-	return labyrinth_malloc(300000);
+	return labyrinth_heap_malloc(300000);
 }
 
 static void *malloc_huge(void)
 {
-	return labyrinth_malloc(5 * MIB);
+	return labyrinth_heap_malloc(5 * MIB);
 }
 
 static void *calloc_huge(void)
 {
-	char *p = labyrinth_calloc(3, MIB);
+	char *p = labyrinth_heap_calloc(3, MIB);
 
 	if (p) {
 		must(is_zero(p, 3 * MIB));
@@ -52,7 +52,7 @@ static void *calloc_huge(void)
 
 static void *calloc_large(void)
 {
-	char *p = labyrinth_calloc(100, 1000);
+	char *p = labyrinth_heap_calloc(100, 1000);
 
 	if (p) {
 		must(is_zero(p, 100000));
@@ -63,13 +63,13 @@ static void *calloc_large(void)
 
 static void *aligned_huge(void)
 {
-	return labyrinth_memalign(16 * MIB, MIB);
+	return labyrinth_heap_memalign(16 * MIB, MIB);
 }
 
 static void *posix_large(void)
 {
 	void *p = NULL;
-	int err = labyrinth_posix_memalign(&p, 65536, 100000);
+	int err = labyrinth_heap_posix_memalign(&p, 65536, 100000);
 
 	must(err == 0 || (err == ENOMEM && !p));
 	if (err)
@@ -82,7 +82,7 @@ static void *subject;
 
 static void *resize(size_t from, size_t to)
 {
-	void *p = labyrinth_realloc(subject, to);
+	void *p = labyrinth_heap_realloc(subject, to);
 
 	if (!p) {
 		must(is_filled(subject, 11, from));
@@ -183,7 +183,7 @@ static void hog(void)
 
 	lab_os_fail_from(1, UINT32_MAX);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		while ((p = labyrinth_malloc(sizes[i]))) {
+		while ((p = labyrinth_heap_malloc(sizes[i]))) {
 			*(void **)p = chain;
 			chain = p;
 		}
@@ -241,7 +241,7 @@ static void prepare(void)
 	unhog();
 	flush_pages();
 	if (!subject)
-		subject = labyrinth_malloc(64);
+		subject = labyrinth_heap_malloc(64);
 	must(subject);
 	fill(subject, 11, 64);
 	to_the_bottom();
@@ -325,17 +325,17 @@ static void test_freed_memory_serves_while_the_system_refuses(void **state)
 	(void)state;
 	to_the_bottom();
 	for (n = 0; n < MANY; n++)
-		assert_non_null(ptrs[n] = labyrinth_malloc(1000));
+		assert_non_null(ptrs[n] = labyrinth_heap_malloc(1000));
 	lab_os_fail_from(1, UINT32_MAX);
 	for (n = 0; n < MANY; n++)
 		labyrinth_free(ptrs[n]);
 	for (n = 0; n < MANY; n++)
-		assert_non_null(ptrs[n] = labyrinth_malloc(1000));
+		assert_non_null(ptrs[n] = labyrinth_heap_malloc(1000));
 	/* another class takes over what the first one leaves */
 	for (n = 0; n < MANY; n++)
 		labyrinth_free(ptrs[n]);
 	for (n = 0; n < MANY / 2; n++)
-		assert_non_null(ptrs[n] = labyrinth_malloc(1100));
+		assert_non_null(ptrs[n] = labyrinth_heap_malloc(1100));
 	for (n = 0; n < MANY / 2; n++)
 		labyrinth_free(ptrs[n]);
 	lab_os_fail_from(0, 0);
@@ -348,7 +348,7 @@ static void grow_failing(void *arg)
 	char *p;
 
 	lab_os_fail_from(nth, 1);
-	p = labyrinth_malloc(bytes);
+	p = labyrinth_heap_malloc(bytes);
 	lab_os_fail_from(0, 0);
 	calls = lab_os_calls() - calls;
 	if (!p) {
@@ -360,15 +360,15 @@ static void grow_failing(void *arg)
 	labyrinth_free(p);
 	if (calls < nth)
 		_exit(77); /* no call failed any more */
-	p = labyrinth_malloc(bytes);
+	p = labyrinth_heap_malloc(bytes);
 	must(p);
 	p[0] = p[bytes - 1] = 1;
 	labyrinth_free(p);
 	must(heap_in_use() == in_use);
 	/* frames and small blocks of the new sections work, too */
 	for (int i = 0; i < 120; i++)
-		must((p = labyrinth_malloc(1500000)) && memset(p, 1, 1500000));
-	must(labyrinth_malloc(100));
+		must((p = labyrinth_heap_malloc(1500000)) && memset(p, 1, 1500000));
+	must(labyrinth_heap_malloc(100));
 }
 
 /* New sections whose tables are refused leave all as it was, and later ones work. */
@@ -404,7 +404,7 @@ static void test_reserve_outlives_the_heap(void **state)
 	lab_os_fail_from(1, UINT32_MAX);
 	/* ordinary requests take all there is: pages last, they come from the reserve too */
 	for (size_t size = 4096; size >= 16; size /= 16) {
-		while ((p = labyrinth_malloc(size))) {
+		while ((p = labyrinth_heap_malloc(size))) {
 			*(void **)p = chain;
 			chain = p;
 		}
@@ -435,7 +435,7 @@ static void stress_thread(unsigned int id, void *unused)
 	pin_by_id(id);
 	while (now_ms() < stress.until) {
 		size_t size = sizes[random_below(&seed, 7)];
-		uint64_t *p = labyrinth_malloc(size), *q;
+		uint64_t *p = labyrinth_heap_malloc(size), *q;
 
 		lab_word_add(p ? &stress.done : &stress.failed, 1);
 		if (random_below(&seed, 4) == 0)
@@ -443,7 +443,7 @@ static void stress_thread(unsigned int id, void *unused)
 		if (!p)
 			continue;
 		fill(p, id, 40);
-		q = labyrinth_realloc(p, size * 2);
+		q = labyrinth_heap_realloc(p, size * 2);
 		must(is_filled(q ? q : p, id, 40));
 		labyrinth_free(q ? q : p);
 		if (random_below(&seed, 16) == 0)

@@ -27,7 +27,7 @@ static void test_malloc_of_every_size_is_aligned_and_large_enough(void **state)
 
 	(void)state;
 	for (size = 0; size <= 20u << 20; size = next_size(size)) {
-		char *p = labyrinth_malloc(size);
+		char *p = labyrinth_heap_malloc(size);
 		size_t have;
 
 		assert_non_null(p);
@@ -51,7 +51,7 @@ static void test_live_byte_is_set_from_malloc_to_free(void **state)
 
 	(void)state;
 	for (size = 1; size <= LAB_CLASS_MAX; size = next_size(size)) {
-		char *p = labyrinth_malloc(size), *q = labyrinth_malloc(size);
+		char *p = labyrinth_heap_malloc(size), *q = labyrinth_heap_malloc(size);
 		unsigned int shift = LAB_LIVE_SHIFT_OF(lab_mem_kind(p));
 
 		assert_true(is_live(p) && is_live(q) && p != q);
@@ -69,12 +69,12 @@ static void test_calloc_after_dirty_reuse_is_zero(void **state)
 
 	(void)state;
 	for (size = 1; size <= 12u << 20; size = next_size(size)) {
-		char *p = labyrinth_malloc(size);
+		char *p = labyrinth_heap_malloc(size);
 
 		assert_non_null(p);
 		memset(p, 0xff, labyrinth_malloc_usable_size(p));
 		labyrinth_free(p);
-		p = size % 3 ? labyrinth_calloc(1, size) : labyrinth_calloc(size / 3, 3);
+		p = size % 3 ? labyrinth_heap_calloc(1, size) : labyrinth_heap_calloc(size / 3, 3);
 		assert_non_null(p);
 		assert_true(is_zero(p, size));
 		memset(p, 0xff, size);
@@ -82,7 +82,7 @@ static void test_calloc_after_dirty_reuse_is_zero(void **state)
 	}
 	/* a huge block is zero to its last byte when it is not a multiple of a page */
 	for (int i = 0; i < 3; i++) {
-		char *p = labyrinth_calloc(1, (5u << 20) + 100);
+		char *p = labyrinth_heap_calloc(1, (5u << 20) + 100);
 
 		assert_true(is_zero(p, (5u << 20) + 100));
 		memset(p, 0xff, (5u << 20) + 100);
@@ -100,12 +100,13 @@ static void test_aligned_family_keeps_every_alignment(void **state)
 	(void)state;
 	for (align = 1; align <= 64u << 20; align <<= 1) {
 		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-			void *ptrs[3] = { labyrinth_memalign(align, sizes[i]),
-					  labyrinth_aligned_alloc(align, sizes[i]), NULL };
+			void *ptrs[3] = { labyrinth_heap_memalign(align, sizes[i]),
+					  labyrinth_heap_aligned_alloc(align, sizes[i]), NULL };
 
 			if (align >= sizeof(void *))
 				assert_int_equal(
-					labyrinth_posix_memalign(&ptrs[2], align, sizes[i]), 0);
+					labyrinth_heap_posix_memalign(&ptrs[2], align, sizes[i]),
+					0);
 			for (int j = 0; j < 2 + (align >= sizeof(void *)); j++) {
 				assert_non_null(ptrs[j]);
 				assert_int_equal((uintptr_t)ptrs[j] % align, 0);
@@ -117,7 +118,7 @@ static void test_aligned_family_keeps_every_alignment(void **state)
 		}
 	}
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		void *p = labyrinth_valloc(sizes[i]), *q = labyrinth_pvalloc(sizes[i]);
+		void *p = labyrinth_heap_valloc(sizes[i]), *q = labyrinth_heap_pvalloc(sizes[i]);
 
 		assert_true(p && (uintptr_t)p % LAB_PAGE_BYTES == 0);
 		assert_true(q && (uintptr_t)q % LAB_PAGE_BYTES == 0);
@@ -131,7 +132,7 @@ static void test_aligned_family_keeps_every_alignment(void **state)
 /* What cannot be is refused by NULL and the errno of glibc; the block given stays. */
 static void test_impossible_requests_are_refused_with_errno(void **state)
 {
-	void *volatile out = (void *)1, *p = labyrinth_malloc(100), *result;
+	void *volatile out = (void *)1, *p = labyrinth_heap_malloc(100), *result;
 	volatile size_t huge = PTRDIFF_MAX, most = SIZE_MAX;
 	void *probe = (void *)1;
 
@@ -143,30 +144,30 @@ static void test_impossible_requests_are_refused_with_errno(void **state)
 		assert_null(call);                                                                 \
 		assert_int_equal(errno, err);                                                      \
 	} while (0)
-	assert_fails(labyrinth_malloc(huge), ENOMEM);
-	assert_fails(labyrinth_malloc(huge + 1), ENOMEM);
-	assert_fails(labyrinth_malloc(most), ENOMEM);
-	assert_fails(labyrinth_calloc(most, 2), ENOMEM);
-	assert_fails(labyrinth_calloc(1ul << 32, 1ul << 32), ENOMEM);
-	assert_fails(labyrinth_calloc(1, most), ENOMEM);
-	assert_fails(labyrinth_realloc(p, most), ENOMEM);
-	assert_fails(labyrinth_realloc(p, huge), ENOMEM);
-	assert_fails(labyrinth_realloc(NULL, most), ENOMEM);
-	assert_fails(labyrinth_reallocarray(p, most, 2), ENOMEM);
-	assert_fails(labyrinth_memalign(64, most), ENOMEM);
-	assert_fails(labyrinth_memalign(1ul << 62, 1), ENOMEM);
-	assert_fails(labyrinth_memalign(1ul << 63, 1), ENOMEM);
-	assert_fails(labyrinth_memalign((1ul << 63) + 1, 1), EINVAL);
-	assert_fails(labyrinth_valloc(most), ENOMEM);
-	assert_fails(labyrinth_pvalloc(most), ENOMEM);
-	assert_fails(labyrinth_pvalloc(huge), ENOMEM);
+	assert_fails(labyrinth_heap_malloc(huge), ENOMEM);
+	assert_fails(labyrinth_heap_malloc(huge + 1), ENOMEM);
+	assert_fails(labyrinth_heap_malloc(most), ENOMEM);
+	assert_fails(labyrinth_heap_calloc(most, 2), ENOMEM);
+	assert_fails(labyrinth_heap_calloc(1ul << 32, 1ul << 32), ENOMEM);
+	assert_fails(labyrinth_heap_calloc(1, most), ENOMEM);
+	assert_fails(labyrinth_heap_realloc(p, most), ENOMEM);
+	assert_fails(labyrinth_heap_realloc(p, huge), ENOMEM);
+	assert_fails(labyrinth_heap_realloc(NULL, most), ENOMEM);
+	assert_fails(labyrinth_heap_reallocarray(p, most, 2), ENOMEM);
+	assert_fails(labyrinth_heap_memalign(64, most), ENOMEM);
+	assert_fails(labyrinth_heap_memalign(1ul << 62, 1), ENOMEM);
+	assert_fails(labyrinth_heap_memalign(1ul << 63, 1), ENOMEM);
+	assert_fails(labyrinth_heap_memalign((1ul << 63) + 1, 1), EINVAL);
+	assert_fails(labyrinth_heap_valloc(most), ENOMEM);
+	assert_fails(labyrinth_heap_pvalloc(most), ENOMEM);
+	assert_fails(labyrinth_heap_pvalloc(huge), ENOMEM);
 #undef assert_fails
 	result = probe;
-	assert_int_equal(labyrinth_posix_memalign(&result, 3, 1), EINVAL);
-	assert_int_equal(labyrinth_posix_memalign(&result, 0, 1), EINVAL);
-	assert_int_equal(labyrinth_posix_memalign(&result, 4, 1), EINVAL);
-	assert_int_equal(labyrinth_posix_memalign(&result, 24, 1), EINVAL);
-	assert_int_equal(labyrinth_posix_memalign(&result, 64, most), ENOMEM);
+	assert_int_equal(labyrinth_heap_posix_memalign(&result, 3, 1), EINVAL);
+	assert_int_equal(labyrinth_heap_posix_memalign(&result, 0, 1), EINVAL);
+	assert_int_equal(labyrinth_heap_posix_memalign(&result, 4, 1), EINVAL);
+	assert_int_equal(labyrinth_heap_posix_memalign(&result, 24, 1), EINVAL);
+	assert_int_equal(labyrinth_heap_posix_memalign(&result, 64, most), ENOMEM);
 	assert_ptr_equal(result, probe);
 	out = p;
 	for (int i = 0; i < 100; i++)
@@ -182,12 +183,12 @@ static void test_errno_after_success_is_kept(void **state)
 	(void)state;
 	errno = 4711;
 	for (size = 1; size <= 8u << 20; size *= 2) {
-		void *p = labyrinth_malloc(size), *q = labyrinth_calloc(2, size);
+		void *p = labyrinth_heap_malloc(size), *q = labyrinth_heap_calloc(2, size);
 
-		p = labyrinth_realloc(p, 3 * size);
+		p = labyrinth_heap_realloc(p, 3 * size);
 		labyrinth_free(p);
 		labyrinth_free(q);
-		labyrinth_free(labyrinth_memalign(256, size));
+		labyrinth_free(labyrinth_heap_memalign(256, size));
 	}
 	(void)labyrinth_malloc_trim(0);
 	assert_int_equal(errno, 4711);
@@ -196,8 +197,8 @@ static void test_errno_after_success_is_kept(void **state)
 /* An alignment that is no power of two is rounded up to one, as in glibc. */
 static void test_memalign_by_odd_alignment_rounds_it_up(void **state)
 {
-	void *p = labyrinth_memalign(48, 10), *q = labyrinth_memalign(5000, 10),
-	     *r = labyrinth_memalign(0, 10);
+	void *p = labyrinth_heap_memalign(48, 10), *q = labyrinth_heap_memalign(5000, 10),
+	     *r = labyrinth_heap_memalign(0, 10);
 
 	(void)state;
 	assert_true(p && (uintptr_t)p % 64 == 0);
@@ -219,7 +220,7 @@ static void test_trim_gives_idle_memory_back(void **state)
 	for (int i = 0; i < MANY; i++) {
 		size_t size = 1 + random_below(&seed, 2000);
 
-		ptrs[i] = labyrinth_malloc(size);
+		ptrs[i] = labyrinth_heap_malloc(size);
 		memset(ptrs[i], 1, size);
 	}
 	shuffle(ptrs, MANY, &seed);
@@ -248,14 +249,14 @@ static uint64_t *stamped(uint64_t *seed)
 
 	switch (random_below(seed, 4)) {
 	case 0:
-		p = labyrinth_calloc(1, size);
+		p = labyrinth_heap_calloc(1, size);
 		must(p && p[0] == 0 && is_zero(p, size < 4096 ? size : 4096));
 		break;
 	case 1:
-		p = labyrinth_memalign(16u << random_below(seed, 9), size);
+		p = labyrinth_heap_memalign(16u << random_below(seed, 9), size);
 		break;
 	default:
-		p = labyrinth_malloc(size);
+		p = labyrinth_heap_malloc(size);
 	}
 	must(p);
 	fill(p, size << 24, size < 65536 ? size : 65536);
@@ -283,7 +284,7 @@ static void use_box(lab_word_t *box, uint64_t *seed)
 	size = stamp_of(p);
 	if (next_random(seed) % 4 == 0) {
 		to = 8 + random_below(seed, 2 * size);
-		p = labyrinth_realloc(p, to);
+		p = labyrinth_heap_realloc(p, to);
 		must(p);
 		to = to < size ? to : size;
 		must(is_filled(p, size << 24, to < 65536 ? to : 65536));

@@ -4,12 +4,12 @@
 #include "api/options.h"
 #include "labyrinth.h"
 
-static const struct lab_options defaults = { .reserve_pages = 96, .exclusive_pages = 32 };
+static const struct lab_options defaults = { .reserve = 96, .exclusive = 32 };
 
 static void assert_options(const struct lab_options *want)
 {
-	assert_int_equal(lab_options.reserve_pages, want->reserve_pages);
-	assert_int_equal(lab_options.exclusive_pages, want->exclusive_pages);
+	assert_int_equal(lab_options.reserve, want->reserve);
+	assert_int_equal(lab_options.exclusive, want->exclusive);
 	assert_int_equal(lab_options.stats, want->stats);
 	assert_int_equal(lab_options.deepbind, want->deepbind);
 }
@@ -30,19 +30,18 @@ static void test_good_options_are_taken_in_silence(void **state)
 		const char *text;
 		struct lab_options want;
 	} rows[] = {
-		{ "", { .reserve_pages = 96, .exclusive_pages = 32 } },
-		{ ",,", { .reserve_pages = 96, .exclusive_pages = 32 } },
-		{ "reserve:1m", { .reserve_pages = 256, .exclusive_pages = 32 } },
-		{ "reserve=64k,exclusive=8192", { .reserve_pages = 16, .exclusive_pages = 2 } },
-		{ "exclusive:1M", { .reserve_pages = 96, .exclusive_pages = 256 } },
-		{ "reserve:1", { .reserve_pages = 1, .exclusive_pages = 32 } },
-		{ "reserve:4097", { .reserve_pages = 2, .exclusive_pages = 32 } },
-		{ "reserve:0,exclusive:0", { .reserve_pages = 0, .exclusive_pages = 0 } },
-		{ "reserve:1g", { .reserve_pages = 1 << 18, .exclusive_pages = 32 } },
-		{ "stats:1", { .reserve_pages = 96, .exclusive_pages = 32, .stats = true } },
-		{ "deepbind:1,stats:0,",
-		  { .reserve_pages = 96, .exclusive_pages = 32, .deepbind = true } },
-		{ "stats:1,stats:0", { .reserve_pages = 96, .exclusive_pages = 32 } },
+		{ "", { .reserve = 96, .exclusive = 32 } },
+		{ ",,", { .reserve = 96, .exclusive = 32 } },
+		{ "reserve:1m", { .reserve = 256, .exclusive = 32 } },
+		{ "reserve=64k,exclusive=8192", { .reserve = 16, .exclusive = 2 } },
+		{ "exclusive:1M", { .reserve = 96, .exclusive = 256 } },
+		{ "reserve:1", { .reserve = 1, .exclusive = 32 } },
+		{ "reserve:4097", { .reserve = 2, .exclusive = 32 } },
+		{ "reserve:0,exclusive:0", { .reserve = 0, .exclusive = 0 } },
+		{ "reserve:1g", { .reserve = 1 << 18, .exclusive = 32 } },
+		{ "stats:1", { .reserve = 96, .exclusive = 32, .stats = true } },
+		{ "deepbind:1,stats:0,", { .reserve = 96, .exclusive = 32, .deepbind = true } },
+		{ "stats:1,stats:0", { .reserve = 96, .exclusive = 32 } },
 	};
 	struct capture capture;
 
@@ -90,8 +89,12 @@ static void test_bad_options_are_named_and_left_out(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		snprintf(line, sizeof(line),
-			 "labyrinth: LABYRINTH_OPTIONS: %s; known: reserve:SIZE ", rows[i].what);
+		snprintf(line, sizeof(line), "labyrinth: LABYRINTH_OPTIONS: %s; %s", rows[i].what,
+			 rows[i].what[0] == 'u'		 ? "known: reserve exclusive "
+			 : strstr(rows[i].what, "stats") ? "stats takes 0|1"
+			 : strstr(rows[i].what, "reserve")
+				 ? "reserve takes SIZE, 0 to 262144 pages of 4096 bytes"
+				 : "exclusive takes SIZE, 0 to 262144 pages of 4096 bytes");
 		said = parse(rows[i].text, &capture);
 		assert_int_equal(strncmp(said, line, strlen(line)), 0);
 		assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
@@ -108,8 +111,7 @@ static void test_good_options_beside_bad_ones_count(void **state)
 	(void)state;
 	assert_non_null(strstr(said, "unknown option \"nonsense\""));
 	assert_non_null(strstr(said, "bad value \"reserve:zzz\""));
-	assert_options(
-		&(struct lab_options){ .reserve_pages = 96, .exclusive_pages = 16, .stats = true });
+	assert_options(&(struct lab_options){ .reserve = 96, .exclusive = 16, .stats = true });
 }
 
 /* However long an option is, the line about it is cut and nothing is overrun. */

@@ -258,7 +258,7 @@ static void test_misuse_is_reported_and_survived(void **state)
 	int on_stack;
 	char *page = labyrinth_alloc_page(KERNEL), *two = labyrinth_alloc_pages(KERNEL, 1);
 	char *excl = labyrinth_alloc_page(KERNEL | EXCL), *heap = labyrinth_alloc_pages(KERNEL, 8);
-	void *block = labyrinth_malloc(100);
+	void *block = labyrinth_heap_malloc(100);
 	const struct misuse rows[] = {
 		{ page, 1, " with order 1, allocated with order 0", false },
 		{ excl, 3, " with order 3, allocated with order 0", false },

@@ -27,11 +27,11 @@ static void test_realloc_across_every_boundary_keeps_the_contents(void **state)
 	(void)state;
 	for (i = 0; i < NR_EDGES; i++) {
 		for (j = 0; j < NR_EDGES; j++) {
-			char *p = labyrinth_malloc(edges[i]);
+			char *p = labyrinth_heap_malloc(edges[i]);
 
 			assert_non_null(p);
 			fill(p, i + 1, edges[i]);
-			p = labyrinth_realloc(p, edges[j]);
+			p = labyrinth_heap_realloc(p, edges[j]);
 			assert_non_null(p);
 			assert_true(keeps(p, i + 1, edges[i] < edges[j] ? edges[i] : edges[j]));
 			assert_true(labyrinth_malloc_usable_size(p) >= edges[j]);
@@ -39,9 +39,9 @@ static void test_realloc_across_every_boundary_keeps_the_contents(void **state)
 			labyrinth_free(p);
 		}
 	}
-	assert_null(labyrinth_realloc(labyrinth_malloc(10), 0));
-	labyrinth_free(labyrinth_realloc(NULL, 10));
-	labyrinth_free(labyrinth_reallocarray(NULL, 10, 10));
+	assert_null(labyrinth_heap_realloc(labyrinth_heap_malloc(10), 0));
+	labyrinth_free(labyrinth_heap_realloc(NULL, 10));
+	labyrinth_free(labyrinth_heap_reallocarray(NULL, 10, 10));
 }
 
 /* A block that grows and shrinks at random for long keeps its contents. */
@@ -49,13 +49,13 @@ static void test_realloc_at_random_keeps_the_contents(void **state)
 {
 	uint64_t seed = new_seed("realloc");
 	size_t size = 64, next;
-	char *p = labyrinth_malloc(size);
+	char *p = labyrinth_heap_malloc(size);
 
 	(void)state;
 	fill(p, 1, size);
 	for (int i = 0; i < 600; i++) {
 		next = 8 + (random_below(&seed, 1u << (4 + random_below(&seed, 20))) & ~7ul);
-		p = labyrinth_realloc(p, next);
+		p = labyrinth_heap_realloc(p, next);
 		assert_non_null(p);
 		assert_true(keeps(p, 1, size < next ? size : next));
 		fill(p, 1, next);
@@ -102,15 +102,15 @@ static void test_large_resize_works_in_place(void **state)
 static void test_huge_resize_works_in_place(void **state)
 {
 	uint64_t in_use = heap_in_use();
-	char *p = labyrinth_malloc(20 * MIB);
+	char *p = labyrinth_heap_malloc(20 * MIB);
 
 	(void)state;
 	assert_int_equal(heap_in_use(), in_use + 10 * LAB_BLOCK_FRAMES);
 	fill(p, 5, 20 * MIB);
-	assert_ptr_equal(labyrinth_realloc(p, 5 * MIB), p);
+	assert_ptr_equal(labyrinth_heap_realloc(p, 5 * MIB), p);
 	assert_int_equal(labyrinth_malloc_usable_size(p), 5 * MIB);
 	assert_int_equal(heap_in_use(), in_use + 3 * LAB_BLOCK_FRAMES);
-	assert_ptr_equal(labyrinth_realloc(p, 12 * MIB), p);
+	assert_ptr_equal(labyrinth_heap_realloc(p, 12 * MIB), p);
 	assert_int_equal(heap_in_use(), in_use + 6 * LAB_BLOCK_FRAMES);
 	assert_true(keeps(p, 5, 5 * MIB));
 	fill(p, 6, 12 * MIB);
@@ -122,14 +122,14 @@ static void test_huge_resize_works_in_place(void **state)
 static void test_huge_resize_moves_and_keeps_the_contents(void **state)
 {
 	uint64_t in_use = heap_in_use();
-	char *p = labyrinth_malloc(6 * MIB), *wall = labyrinth_malloc(6 * MIB), *q;
+	char *p = labyrinth_heap_malloc(6 * MIB), *wall = labyrinth_heap_malloc(6 * MIB), *q;
 
 	(void)state;
 	if (wall != p + 6 * MIB)
 		print_message("the second object does not follow the first\n");
 	fill(p, 7, 6 * MIB);
 	fill(wall, 8, 6 * MIB);
-	q = labyrinth_realloc(p, 100 * MIB);
+	q = labyrinth_heap_realloc(p, 100 * MIB);
 	assert_non_null(q);
 	assert_true(keeps(q, 7, 6 * MIB));
 	assert_true(is_zero(q + 6 * MIB, 64));
@@ -139,7 +139,7 @@ static void test_huge_resize_moves_and_keeps_the_contents(void **state)
 	if (q != p) {
 		assert_int_equal(lab_mem_kind(p), LAB_KIND_FREE);
 		/* the hole that it left serves again */
-		p = labyrinth_calloc(1, 6 * MIB);
+		p = labyrinth_heap_calloc(1, 6 * MIB);
 		assert_true(is_zero(p, 6 * MIB));
 		fill(p, 1, 6 * MIB);
 		labyrinth_free(p);
@@ -157,11 +157,11 @@ static void test_huge_resize_beside_foreign_mapping_leaves_it_alone(void **state
 
 	(void)state;
 	(void)labyrinth_malloc_trim(0);
-	p = labyrinth_malloc(6 * MIB);
-	wall = labyrinth_malloc(6 * MIB);
+	p = labyrinth_heap_malloc(6 * MIB);
+	wall = labyrinth_heap_malloc(6 * MIB);
 	fill(p, 7, 6 * MIB);
 	/* where would the next one go? */
-	q = labyrinth_malloc(30 * MIB);
+	q = labyrinth_heap_malloc(30 * MIB);
 	assert_non_null(q);
 	labyrinth_free(q);
 	(void)lab_heap_purge(true);
@@ -170,7 +170,7 @@ static void test_huge_resize_beside_foreign_mapping_leaves_it_alone(void **state
 	assert_true(theirs != MAP_FAILED);
 	fill(theirs, 42, LAB_PAGE_BYTES);
 	for (bytes = 8 * MIB; bytes <= 30 * MIB; bytes += 6 * MIB) {
-		p = labyrinth_realloc(p, bytes);
+		p = labyrinth_heap_realloc(p, bytes);
 		assert_non_null(p);
 		assert_true(keeps(p, 7, 6 * MIB));
 		assert_true(p + bytes <= theirs || theirs + LAB_PAGE_BYTES <= p);
@@ -190,12 +190,13 @@ static void test_huge_resize_without_mremap_copies(void **state)
 
 	(void)state;
 	for (nth = 1; nth < 60 && !done; nth++) {
-		char *p = labyrinth_malloc(6 * MIB), *wall = labyrinth_malloc(6 * MIB), *q;
+		char *p = labyrinth_heap_malloc(6 * MIB), *wall = labyrinth_heap_malloc(6 * MIB),
+		     *q;
 		uint64_t calls = lab_os_calls();
 
 		fill(p, 7, 6 * MIB);
 		lab_os_fail_from(nth, 1);
-		q = labyrinth_realloc(p, 30 * MIB);
+		q = labyrinth_heap_realloc(p, 30 * MIB);
 		lab_os_fail_from(0, 0);
 		done = lab_os_calls() - calls < nth;
 		if (!q)
@@ -215,7 +216,7 @@ static void test_huge_resize_without_mremap_copies(void **state)
 /* Large objects say what they are, to the reports of misuse. */
 static void test_large_objects_know_their_inside(void **state)
 {
-	char *p = labyrinth_malloc(9 * MIB);
+	char *p = labyrinth_heap_malloc(9 * MIB);
 
 	(void)state;
 	assert_true(lab_large_contains(p + 1));
@@ -224,14 +225,14 @@ static void test_large_objects_know_their_inside(void **state)
 	assert_true(lab_large_free(p));
 	assert_false(lab_large_contains(p + 1));
 	assert_true(lab_large_was(p));
-	p = labyrinth_malloc(MIB);
+	p = labyrinth_heap_malloc(MIB);
 	assert_true(lab_large_free(p));
 	assert_true(lab_large_was(p));
 }
 
 static void free_twice(void *arg)
 {
-	void *p = labyrinth_malloc(*(size_t *)arg);
+	void *p = labyrinth_heap_malloc(*(size_t *)arg);
 
 	labyrinth_free(p);
 	labyrinth_free(p);
@@ -239,15 +240,15 @@ static void free_twice(void *arg)
 
 static void free_inside(void *arg)
 {
-	labyrinth_free((char *)labyrinth_malloc(*(size_t *)arg) + 16);
+	labyrinth_free((char *)labyrinth_heap_malloc(*(size_t *)arg) + 16);
 }
 
 static void realloc_freed(void *arg)
 {
-	void *p = labyrinth_malloc(*(size_t *)arg);
+	void *p = labyrinth_heap_malloc(*(size_t *)arg);
 
 	labyrinth_free(p);
-	(void)labyrinth_realloc(p, 5);
+	(void)labyrinth_heap_realloc(p, 5);
 }
 
 /* A second free, an interior pointer, a dangling realloc: reported at once, for every kind. */

@@ -13,7 +13,7 @@ static void test_zone_info_of_every_zone_is_what_it_holds(void **state)
 	int id;
 
 	(void)state;
-	labyrinth_free(labyrinth_malloc(100));
+	labyrinth_free(labyrinth_heap_malloc(100));
 	for (id = 0; id < LABYRINTH_NR_ZONES; id++) {
 		const struct lab_zone *zone = &lab_zones[id];
 

@@ -51,8 +51,8 @@ void lab_init(void)
 	if (lab_options.check_free != LAB_CHECK_FREE)
 		lab_options_wrong_build();
 	lab_pcp_init();
-	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve_pages, RESERVE_FIRST);
-	(void)lab_reserve_init(LAB_ZONE_EXCLUSIVE, lab_options.exclusive_pages, EXCLUSIVE_FIRST);
+	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve, RESERVE_FIRST);
+	(void)lab_reserve_init(LAB_ZONE_EXCLUSIVE, lab_options.exclusive, EXCLUSIVE_FIRST);
 }
 
 LAB_PUBLIC void labyrinth_step_aside(const struct labyrinth_libc *libc)

@@ -88,7 +88,7 @@ void lab_free_slow(void *ptr)
 	lab_report_block(ptr, LAB_VERB_FREE);
 }
 
-LAB_PUBLIC LAB_HOT void *labyrinth_malloc(size_t size)
+LAB_PUBLIC LAB_HOT void *labyrinth_heap_malloc(size_t size)
 {
 	return lab_heap_malloc(size);
 }
@@ -113,7 +113,7 @@ LAB_PUBLIC void labyrinth_free_aligned_sized(void *ptr, size_t align, size_t siz
 
 /* ---- calloc ---- */
 
-LAB_PUBLIC void *labyrinth_calloc(size_t n, size_t size)
+LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
 {
 	size_t bytes;
 	bool clean;
@@ -169,7 +169,7 @@ static bool fits(size_t have, size_t size)
 		(have <= LAB_CLASS_MAX && lab_class_of(size) == lab_class_of(have)));
 }
 
-LAB_PUBLIC void *labyrinth_realloc(void *ptr, size_t size)
+LAB_PUBLIC void *labyrinth_heap_realloc(void *ptr, size_t size)
 {
 	size_t have;
 	bool clean;
@@ -203,13 +203,13 @@ LAB_PUBLIC void *labyrinth_realloc(void *ptr, size_t size)
 	return to;
 }
 
-LAB_PUBLIC void *labyrinth_reallocarray(void *ptr, size_t n, size_t size)
+LAB_PUBLIC void *labyrinth_heap_reallocarray(void *ptr, size_t n, size_t size)
 {
 	size_t bytes;
 
 	if (__builtin_mul_overflow(n, size, &bytes))
 		return no_memory();
-	return labyrinth_realloc(ptr, bytes);
+	return labyrinth_heap_realloc(ptr, bytes);
 }
 
 /* ---- the aligned family ---- */
@@ -255,7 +255,7 @@ static size_t round_up_pow2(size_t x)
 }
 
 /* glibc's: an alignment that is no power of two is rounded up to one */
-LAB_PUBLIC void *labyrinth_memalign(size_t align, size_t size)
+LAB_PUBLIC void *labyrinth_heap_memalign(size_t align, size_t size)
 {
 	if (align > SIZE_MAX / 2 + 1) {
 		lab_os_set_errno(EINVAL);
@@ -264,12 +264,12 @@ LAB_PUBLIC void *labyrinth_memalign(size_t align, size_t size)
 	return aligned_alloc_any(round_up_pow2(align), size);
 }
 
-LAB_PUBLIC void *labyrinth_aligned_alloc(size_t align, size_t size)
+LAB_PUBLIC void *labyrinth_heap_aligned_alloc(size_t align, size_t size)
 {
-	return labyrinth_memalign(align, size);
+	return labyrinth_heap_memalign(align, size);
 }
 
-LAB_PUBLIC int labyrinth_posix_memalign(void **out, size_t align, size_t size)
+LAB_PUBLIC int labyrinth_heap_posix_memalign(void **out, size_t align, size_t size)
 {
 	void *ptr;
 
@@ -282,12 +282,12 @@ LAB_PUBLIC int labyrinth_posix_memalign(void **out, size_t align, size_t size)
 	return 0;
 }
 
-LAB_PUBLIC void *labyrinth_valloc(size_t size)
+LAB_PUBLIC void *labyrinth_heap_valloc(size_t size)
 {
 	return aligned_alloc_any(LAB_PAGE_BYTES, size);
 }
 
-LAB_PUBLIC void *labyrinth_pvalloc(size_t size)
+LAB_PUBLIC void *labyrinth_heap_pvalloc(size_t size)
 {
 	if (size > PTRDIFF_MAX)
 		return no_memory();

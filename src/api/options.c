@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/options.h"
 #include "api/heap.h"
+#include "api/option_keys.h"
 #include "base/fail.h"
 
 /* 384 KiB and 128 KiB: 512 KiB in all unless somebody asks for more */
-struct lab_options lab_options = { .reserve_pages = 96,
-				   .exclusive_pages = 32,
+struct lab_options lab_options = { .reserve = 96,
+				   .exclusive = 32,
+				   .watermark_scale_factor = 10,
+				   .stall_ms = 10000,
 				   .check_free = LAB_CHECK_FREE };
-
-/* zones are bounded by what one refill step's arithmetic can count */
-enum { ZONE_MAX_PAGES = 1 << 18 };
 
 /* one key:value pair inside the text; not terminated */
 struct pair {
@@ -53,11 +53,11 @@ static bool value_bytes(const struct pair *pair, uint64_t *bytes)
 	return pair->value_len > 0;
 }
 
-static bool set_pages(const struct pair *pair, unsigned int *pages)
+static bool set_pages(const struct pair *pair, unsigned int *pages, uint64_t high)
 {
 	uint64_t bytes;
 
-	if (!value_bytes(pair, &bytes) || bytes / LAB_PAGE_BYTES > ZONE_MAX_PAGES)
+	if (!value_bytes(pair, &bytes) || bytes / LAB_PAGE_BYTES > high)
 		return false;
 	*pages = (unsigned int)((bytes + LAB_PAGE_BYTES - 1) / LAB_PAGE_BYTES);
 	return true;
@@ -71,28 +71,91 @@ static bool set_switch(const struct pair *pair, bool *on)
 	return true;
 }
 
-static bool known(const struct pair *pair)
+static bool set_number(const struct pair *pair, uint64_t *number, uint64_t low, uint64_t high)
 {
-	return key_is(pair, "reserve") || key_is(pair, "exclusive") || key_is(pair, "stats") ||
-	       key_is(pair, "check_free") || key_is(pair, "deepbind");
+	uint64_t value;
+
+	if (!value_bytes(pair, &value) || value < low || value > high)
+		return false;
+	*number = value;
+	return true;
 }
 
-static bool apply(const struct pair *pair)
+enum kind { KIND_pages, KIND_on, KIND_number };
+
+struct option {
+	const char *key, *takes;
+	enum kind kind;
+	void *to; /* unsigned int, bool, uint64_t, by kind */
+	uint64_t low, high;
+};
+
+#define OPTION(key, takes, kind, low, high)                                                        \
+	{ #key, takes, KIND_##kind, &lab_options.key, low, high },
+static const struct option options[] = { LAB_OPTION_KEYS(OPTION) };
+
+static const struct option *find(const struct pair *pair)
 {
-	if (key_is(pair, "reserve"))
-		return set_pages(pair, &lab_options.reserve_pages);
-	if (key_is(pair, "exclusive"))
-		return set_pages(pair, &lab_options.exclusive_pages);
-	if (key_is(pair, "check_free"))
-		return set_switch(pair, &lab_options.check_free);
-	if (key_is(pair, "stats"))
-		return set_switch(pair, &lab_options.stats);
-	return set_switch(pair, &lab_options.deepbind);
+	size_t i;
+
+	for (i = 0; i < sizeof(options) / sizeof(*options); i++)
+		if (key_is(pair, options[i].key))
+			return &options[i];
+	return NULL;
 }
 
-static void complain(const struct pair *pair, const char *what)
+static bool apply(const struct pair *pair, const struct option *option)
+{
+	switch (option->kind) {
+	case KIND_pages:
+		return set_pages(pair, option->to, option->high);
+	case KIND_on:
+		return set_switch(pair, option->to);
+	default:
+		return set_number(pair, option->to, option->low, option->high);
+	}
+}
+
+static void say_unknown(const char *text)
 {
 	struct lab_line line;
+	size_t i;
+
+	lab_line_start(&line);
+	lab_line_str(&line, "labyrinth: LABYRINTH_OPTIONS: unknown option \"");
+	lab_line_str(&line, text);
+	lab_line_str(&line, "\"; known:");
+	for (i = 0; i < sizeof(options) / sizeof(*options); i++) {
+		lab_line_str(&line, " ");
+		lab_line_str(&line, options[i].key);
+	}
+	(void)lab_line_put(&line, 2);
+}
+
+static void say_takes(const struct option *option, const char *text)
+{
+	struct lab_line line;
+
+	lab_line_start(&line);
+	lab_line_str(&line, "labyrinth: LABYRINTH_OPTIONS: bad value \"");
+	lab_line_str(&line, text);
+	lab_line_str(&line, "\"; ");
+	lab_line_str(&line, option->key);
+	lab_line_str(&line, " takes ");
+	lab_line_str(&line, option->takes);
+	if (option->kind != KIND_on) {
+		lab_line_str(&line, ", ");
+		lab_line_dec(&line, option->low);
+		lab_line_str(&line, " to ");
+		lab_line_dec(&line, option->high);
+		if (option->kind == KIND_pages)
+			lab_line_str(&line, " pages of 4096 bytes");
+	}
+	(void)lab_line_put(&line, 2);
+}
+
+static void complain(const struct pair *pair, const struct option *option)
+{
 	char text[64];
 	size_t i, n = pair->key_len + (pair->value_len ? pair->value_len + 1 : 0);
 
@@ -101,20 +164,17 @@ static void complain(const struct pair *pair, const char *what)
 	for (i = 0; i < n; i++)
 		text[i] = pair->key[i];
 	text[n] = '\0';
-	lab_line_start(&line);
-	lab_line_str(&line, "labyrinth: LABYRINTH_OPTIONS: ");
-	lab_line_str(&line, what);
-	lab_line_str(&line, " \"");
-	lab_line_str(&line, text);
-	lab_line_str(&line, "\"; known: reserve:SIZE exclusive:SIZE check_free:0|1 "
-			    "stats:0|1 deepbind:0|1");
-	(void)lab_line_put(&line, 2);
+	if (option)
+		say_takes(option, text);
+	else
+		say_unknown(text);
 }
 
 void lab_options_parse(const char *text)
 {
 	while (text && *text) {
 		struct pair pair = { .key = text };
+		const struct option *option;
 
 		while (*text && *text != ':' && *text != '=' && *text != ',')
 			text++;
@@ -129,10 +189,9 @@ void lab_options_parse(const char *text)
 			text++;
 		if (!pair.key_len && !pair.value_len)
 			continue;
-		if (!known(&pair))
-			complain(&pair, "unknown option");
-		else if (!apply(&pair))
-			complain(&pair, "bad value");
+		option = find(&pair);
+		if (!option || !apply(&pair, option))
+			complain(&pair, option);
 	}
 }
 

@@ -5,12 +5,21 @@
 
 #include "base/compiler.h"
 
+/* A member for each key of api/option_keys.h. */
 struct lab_options {
-	unsigned int reserve_pages;   /* cap of the reserve */
-	unsigned int exclusive_pages; /* cap of the exclusive zone */
-	bool check_free;	      /* hold every free against the live bytes: LAB_CHECK_FREE */
-	bool stats;		      /* print the zones' figures at exit */
-	bool deepbind;		      /* leave RTLD_DEEPBIND to dlopen() */
+	unsigned int reserve;	  /* pages: cap of the reserve */
+	unsigned int exclusive;	  /* pages: of the exclusive zone */
+	uint64_t min_free_kbytes; /* 0: computed, see page/watermark.h */
+	uint64_t watermark_scale_factor;
+	uint64_t stall_ms;    /* how long GFP_KERNEL waits for a page */
+	bool kswapd;	      /* a thread refills */
+	bool psi;	      /* and listens to the system's memory pressure */
+	bool atomic_handlers; /* every signal handler is an atomic section */
+	bool dontdump;	      /* leave the exclusive zone out of core dumps */
+	bool trace;	      /* load liblabyrinth-trace.so for stack traces */
+	bool check_free;      /* hold every free against the live bytes: LAB_CHECK_FREE */
+	bool stats;	      /* print the zones' figures at exit */
+	bool deepbind;	      /* leave RTLD_DEEPBIND to dlopen() */
 };
 
 extern LAB_HIDDEN struct lab_options lab_options;
@@ -19,9 +28,8 @@ extern LAB_HIDDEN struct lab_options lab_options;
  * lab_options_parse() - read one string of options
  * @text: key:value pairs (or key=value), separated by commas; NULL: none
  *
- * Keys: reserve:SIZE, exclusive:SIZE (bytes, or with k, m), check_free:0|1,
- * stats:0|1, deepbind:0|1.  What is not understood is reported on descriptor 2, by name,
- * and left out; the rest counts.
+ * Keys: api/option_keys.h.  What is not understood is reported on descriptor 2, by
+ * name, and left out; the rest counts.
  *
  * Context: from the constructor.  write(2).
  */

@@ -31,6 +31,12 @@ struct lab_zone {
 
 extern LAB_HIDDEN struct lab_zone lab_zones[LAB_NR_ZONES];
 
+/** lab_zone_at() - a zone's figures */
+static inline struct lab_zone *lab_zone_at(enum lab_zone_id id)
+{
+	return &lab_zones[id];
+}
+
 /** lab_zone_of() - the zone that a frame of ours belongs to */
 enum lab_zone_id lab_zone_of(lab_pfn_t pfn);
 

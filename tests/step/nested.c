@@ -126,7 +126,7 @@ static void resize(const struct scenario *s)
 {
 	size_t size = s->size * 2;
 	uint64_t seed = block_seed(old[0]);
-	void *ptr = labyrinth_realloc(disown(old[0]), size);
+	void *ptr = labyrinth_heap_realloc(disown(old[0]), size);
 
 	if (!ptr || !pattern_holds(ptr, s->size < 4096 ? 16 : 64, seed))
 		fail("realloc in the handler lost the contents");

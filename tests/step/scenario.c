@@ -221,17 +221,17 @@ static void set_up_trim(const struct scenario *s)
 
 static void op_malloc(const struct scenario *s)
 {
-	outcome.result = labyrinth_malloc(s->size);
+	outcome.result = labyrinth_heap_malloc(s->size);
 }
 
 static void op_calloc(const struct scenario *s)
 {
-	outcome.result = labyrinth_calloc(1, s->size);
+	outcome.result = labyrinth_heap_calloc(1, s->size);
 }
 
 static void op_memalign(const struct scenario *s)
 {
-	outcome.result = labyrinth_memalign(s->size2, s->size);
+	outcome.result = labyrinth_heap_memalign(s->size2, s->size);
 }
 
 static void op_free(const struct scenario *s)
@@ -242,7 +242,7 @@ static void op_free(const struct scenario *s)
 
 static void op_realloc(const struct scenario *s)
 {
-	outcome.result = labyrinth_realloc(outcome.target, s->size2);
+	outcome.result = labyrinth_heap_realloc(outcome.target, s->size2);
 }
 
 static void op_page(const struct scenario *s)

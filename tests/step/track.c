@@ -238,7 +238,7 @@ static int take_any(size_t size, bool light)
 	int before = errno, id;
 
 	errno = ERRNO_SENTRY;
-	id = own(labyrinth_malloc(size), size, BY_FREE, light);
+	id = own(labyrinth_heap_malloc(size), size, BY_FREE, light);
 	if (errno != ERRNO_SENTRY)
 		fail("a malloc changed errno to %d", errno);
 	errno = before;

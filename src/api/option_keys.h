@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The keys of LABYRINTH_OPTIONS: X(key, what it takes, kind, lowest, highest).
+ * One list for the library and for the launcher, labyrinth(1).
+ *
+ *   pages   bytes, or with k, m, g; kept as pages
+ *   number  within the bounds
+ *   on      0 or 1
+ */
+#ifndef LAB_API_OPTION_KEYS_H
+#define LAB_API_OPTION_KEYS_H
+
+#define LAB_OPTION_KEYS(X)                                                                         \
+	X(reserve, "SIZE", pages, 0, 1 << 18)                                                      \
+	X(exclusive, "SIZE", pages, 0, 1 << 18)                                                    \
+	X(min_free_kbytes, "KB", number, 0, 1 << 20)                                               \
+	X(watermark_scale_factor, "N", number, 1, 3000)                                            \
+	X(stall_ms, "MS", number, 0, 1 << 30)                                                      \
+	X(kswapd, "0|1", on, 0, 1)                                                                 \
+	X(psi, "0|1", on, 0, 1)                                                                    \
+	X(atomic_handlers, "0|1", on, 0, 1)                                                        \
+	X(dontdump, "0|1", on, 0, 1)                                                               \
+	X(trace, "0|1", on, 0, 1)                                                                  \
+	X(check_free, "0|1", on, 0, 1)                                                             \
+	X(stats, "0|1", on, 0, 1)                                                                  \
+	X(deepbind, "0|1", on, 0, 1)
+
+#endif /* LAB_API_OPTION_KEYS_H */
