@@ -29,7 +29,7 @@ LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,noexecstack
 
 CORE_SRC := $(wildcard src/*/*.c)
 CORE_OBJ := $(CORE_SRC:%.c=$(OUT)/%.o)
-PRELOAD_SRC := preload/glibc.c preload/loader.c preload/operators.c
+PRELOAD_SRC := preload/glibc.c preload/loader.c preload/operators.c preload/signals.c
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(OUT)/%.o)
 
 # exceptions of the C++ library's operator new pass through ours
@@ -38,9 +38,23 @@ $(OUT)/preload/operators.o: ALL_CFLAGS += -fexceptions
 # the option check_free:0, see src/api/heap.h
 NOCHECK_OBJ := $(CORE_OBJ:$(OUT)/src/api/%=$(OUT)/nocheck/src/api/%)
 
+# Stacks in failure reports, by libunwind; UNWIND=0 builds without.
+TRACE_SRC := $(wildcard trace/*.c)
+TRACE_OBJ := $(TRACE_SRC:%.c=$(OUT)/%.o)
+UNWIND_TEST := struct dl_find_object found; int main(void) { return !unw_create_addr_space(0, 0) | _dl_find_object(0, &found); }
+ifeq ($(origin UNWIND),undefined)
+UNWIND := $(shell echo '$(UNWIND_TEST)' | $(CC) -D_GNU_SOURCE -include dlfcn.h -include libunwind.h -w \
+	-o /dev/null -x c - -x none -lunwind-x86_64 2>/dev/null && echo 1 || echo missing)
+endif
+ifeq ($(UNWIND),1)
+TRACE := $(OUT)/liblabyrinth-trace.so
+else ifeq ($(UNWIND),missing)
+$(info no libunwind (libunwind-dev): building without stacks in failure reports)
+endif
+
 LIBS := $(OUT)/liblabyrinth.so $(OUT)/liblabyrinth.a $(OUT)/liblabyrinth-preload.so \
 	$(OUT)/liblabyrinth-preload-nocheck.so
-PRODUCTS := $(LIBS) $(OUT)/labyrinth
+PRODUCTS := $(LIBS) $(TRACE) $(OUT)/labyrinth
 
 ifeq ($(V),0)
 Q := @
@@ -83,12 +97,21 @@ $(OUT)/liblabyrinth-preload-nocheck.so: $(NOCHECK_OBJ) $(PRELOAD_OBJ) preload/sy
 		-Wl,--version-script,preload/preload.map -o $@ $(NOCHECK_OBJ) $(PRELOAD_OBJ) \
 		preload/symbols.ld
 
+# libunwind's names stay out of the program: the object is loaded RTLD_LOCAL and
+# exports nothing.  Not linked statically: Debian's archive is not position-independent.
+$(OUT)/liblabyrinth-trace.so: $(TRACE_OBJ) trace/trace.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth-trace.so \
+		-Wl,--version-script,trace/trace.map -o $@ $(TRACE_OBJ) \
+		-lunwind-x86_64
+
+$(OUT)/trace/%.o: ALL_CFLAGS += -I.
 $(OUT)/labyrinth: preload/labyrinth.c src/api/option_keys.h Makefile
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(filter-out -Wframe-larger-than=512,$(WARN)) -iquote src/api -DLABYRINTH_LIBDIR='"$(LIBDIR)"' $(LDFLAGS) -o $@ $<
 
--include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d)
+-include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d) $(TRACE_OBJ:.o=.d)
 
 # ---- tests ----
 #
@@ -111,7 +134,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
 
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-unit \
-	check-misuse check-life check-nocheck check-limits check-regress check-step check-storm check-glibc check-quick
+	check-misuse check-life check-sections check-kswapd check-nocheck check-limits check-regress check-step check-storm check-trace check-glibc check-quick
 
 .PHONY: check check-all $(CHECKS) check-programs tools
 check: tools
@@ -129,7 +152,7 @@ check-layers check-pairs check-size check-headers:
 check-symbols: all
 	@tests/check_symbols.sh $(OUT)
 check-format:
-	@find src preload include tests bench examples -name '*.[ch]' | \
+	@find src preload trace include tests bench examples -name '*.[ch]' | \
 		xargs clang-format --dry-run -Werror && echo "format: as .clang-format says"
 check-unit: $(TEST_BIN)
 	@tests/run_units.sh $(foreach t,$(sort $(TEST_BIN)),$(if $(if $(T),$(findstring $(T),$(t)),$(t)),$(t)))
@@ -137,6 +160,10 @@ check-misuse: all
 	@tests/check_misuse.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-life: all
 	@tests/check_life.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-sections: all
+	@tests/check_sections.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-kswapd: all
+	@tests/check_kswapd.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-nocheck: all
 	@tests/check_life.sh --only 'contents*' --preload $(OUT)/liblabyrinth-preload-nocheck.so
 	@$(OUT)/labyrinth run --opt check_free=0 -- cat /proc/self/maps | grep -q preload-nocheck.so \
@@ -149,6 +176,8 @@ check-step: all
 	@tests/check_step.sh --lib $(OUT)
 check-storm: all
 	@tests/check_storm.sh --preload $(PRELOAD) --backend $(BACKEND) --seconds $(SECONDS)
+check-trace: all
+	@tests/check_trace.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-glibc: all
 	@tests/check_glibc.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-quick: all
@@ -159,7 +188,7 @@ check-programs: all
 
 # ---- the main job, and its speed ----
 
-.PHONY: demo bench-quick
+.PHONY: demo bench-quick bench-latency
 demo:
 	@tests/install_tools.sh build demo
 	@$(MAKE) --no-print-directory all
@@ -168,11 +197,15 @@ demo:
 bench-quick: all
 	@bench/run_quick.sh --install --lib $(OUT) $(BENCH_ARGS)
 
+bench-latency: all
+	@bench/run_quick.sh --install --latency --lib $(OUT) $(BENCH_ARGS)
+
 # ---- install ----
 
 .PHONY: install uninstall clean help
 INSTALLED := $(LIBDIR)/liblabyrinth.so.0 $(LIBDIR)/liblabyrinth.so $(LIBDIR)/liblabyrinth.a \
 	$(LIBDIR)/liblabyrinth-preload.so $(LIBDIR)/liblabyrinth-preload-nocheck.so \
+	$(LIBDIR)/liblabyrinth-trace.so \
 	$(LIBDIR)/pkgconfig/labyrinth.pc \
 	$(PREFIX)/bin/labyrinth $(patsubst %,$(PREFIX)/%,$(wildcard include/*.h))
 
@@ -182,7 +215,7 @@ install: all
 	ln -sf liblabyrinth.so.0 $(DESTDIR)$(LIBDIR)/liblabyrinth.so
 	install -m 644 $(OUT)/liblabyrinth.a $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(OUT)/liblabyrinth-preload.so $(OUT)/liblabyrinth-preload-nocheck.so \
-		$(DESTDIR)$(LIBDIR)/
+		$(TRACE) $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(OUT)/labyrinth $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(wildcard include/*.h) $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
@@ -201,11 +234,12 @@ help:
 	@echo 'make check-programs  30 real programs under the preload, both back ends'
 	@echo 'make check-storm     signal storms and fork storms; SECONDS=60 for the long run'
 	@echo 'make bench-quick     speed and start-up beside jemalloc; BENCH_ARGS=--help'
+	@echo 'make bench-latency   10,000,000 single page allocations, each timed'
 	@echo 'make check-unit      unit tests; T=block for one'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=; make uninstall'
 	@echo 'make clean'
 	@echo
 	@echo 'checks of make check: $(CHECKS)'
-	@echo 'BUILD=release|debug|asan|tsan  CC= CFLAGS= WERROR=1 V=1  BACKEND=rseq|trylock|both'
+	@echo 'BUILD=release|debug|asan|tsan  CC= CFLAGS= WERROR=1 V=1 UNWIND=0  BACKEND=rseq|trylock|both'
 
 -include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d)

@@ -14,6 +14,8 @@
 
 #pragma weak labyrinth_alloc_page
 #pragma weak labyrinth_free_page
+#pragma weak labyrinth_alloc_pages_bulk
+#pragma weak labyrinth_free_pages_bulk
 #pragma weak labyrinth_void_alloc_page_gfp_atomic_exclusive
 
 #define INLINE static inline __attribute__((always_inline))
@@ -22,6 +24,7 @@ enum {
 	PAGE = 4096,
 	MAX_PAGES = 8192,
 	SMALL_BATCH = 1000,
+	BULK = 64,
 	LIVE = 10000,
 	GROW_TO = 1 << 20,
 };
@@ -53,6 +56,21 @@ DEFINE_PAIR(calloc_4096, calloc(1, PAGE), free)
 DEFINE_PAIR(api_page, labyrinth_alloc_page(LABYRINTH_GFP_ATOMIC), labyrinth_free_page)
 DEFINE_PAIR(api_exclusive, labyrinth_void_alloc_page_gfp_atomic_exclusive(), labyrinth_free_page)
 
+/* 64 pages by one call, and back by another; an operation is one page there and back. */
+static uint64_t run_api_bulk(unsigned int thread, uint64_t ops)
+{
+	uint64_t done;
+
+	(void)thread;
+	for (done = 0; done < ops; done += BULK) {
+		if (labyrinth_alloc_pages_bulk(LABYRINTH_GFP_ATOMIC, BULK, slot) != BULK)
+			bench_die("the reserve has not so many pages");
+		keep(slot);
+		labyrinth_free_pages_bulk(BULK, slot);
+	}
+	return done;
+}
+
 /* Their addresses are taken, as malloc's is for -m: the PLT has two kinds of entry. */
 static bool setup_floor(void)
 {
@@ -63,6 +81,22 @@ static bool setup_floor(void)
 static bool setup_api(void)
 {
 	return labyrinth_alloc_page && labyrinth_free_page;
+}
+
+/* the reserve grows up to its cap when requests that may wait go through it */
+static bool setup_api_bulk(void)
+{
+	unsigned int i;
+
+	if (!labyrinth_alloc_pages_bulk || !labyrinth_free_pages_bulk)
+		return false;
+	/* what is freed here lies on this CPU's stack */
+	bench_pin(0);
+	for (i = 0; i < 16; i++) {
+		(void)labyrinth_alloc_pages_bulk(LABYRINTH_GFP_KERNEL, 2 * BULK, slot);
+		labyrinth_free_pages_bulk(2 * BULK, slot);
+	}
+	return true;
 }
 
 static bool setup_api_exclusive(void)
@@ -222,6 +256,8 @@ const struct bench_case bench_single_cases[] = {
 	  run_api_page },
 	{ "api-exclusive", "labyrinth_void_alloc_page_gfp_atomic_exclusive + free_page", 20000, 1,
 	  true, setup_api_exclusive, run_api_exclusive },
+	{ "api-bulk-64", "64 x page by labyrinth_alloc_pages_bulk(ATOMIC) + free_pages_bulk",
+	  BULK * 400, 1, true, setup_api_bulk, run_api_bulk },
 	{ "pages-8192-lifo", "8192 x malloc(4096), freed last to first", MAX_PAGES, 1, false, NULL,
 	  run_pages_8192_lifo },
 	{ "pages-8192-fifo", "the same, freed first to last", MAX_PAGES, 1, false, NULL,

@@ -6,6 +6,7 @@
 #
 #	bench/run_quick.sh --help
 #	bench/run_quick.sh --install	install what is missing first (apt-get)
+#	bench/run_quick.sh --latency	latency.py instead: single allocations
 #
 set -eu
 
@@ -67,6 +68,10 @@ build()
 		"$here/bench_floor.c"
 	# shellcheck disable=SC2086
 	${CC:-cc} $flags -o "$out/bench_start" "$here/bench_start.c"
+	# shellcheck disable=SC2086
+	[ "$(uname -m)" != x86_64 ] ||
+		${CC:-cc} $flags -fno-builtin-malloc -fno-builtin-free -o "$out/bench_latency" \
+			"$here/bench_latency.c" -ldl
 	build_pairs bench_pairs -fplt
 	build_pairs bench_pairs_noplt -fno-plt
 }
@@ -80,4 +85,8 @@ if ! command -v python3 >/dev/null; then
 	exit 2
 fi
 build
+if [ "${1-}" = --latency ]; then
+	shift
+	exec python3 "$here/latency.py" --top "$top" --out "$out" "$@"
+fi
 exec python3 "$here/quick.py" --top "$top" --out "$out" "$@"

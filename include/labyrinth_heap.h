@@ -4,6 +4,7 @@
 #define LABYRINTH_HEAP_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -60,6 +61,47 @@ void labyrinth_vfork_gate(int enter);
 
 /** labyrinth_option_deepbind() - 1 if the option deepbind:1 was given, else 0 */
 int labyrinth_option_deepbind(void);
+
+/** labyrinth_option_atomic_handlers() - 1 if the option atomic_handlers:1 was given, else 0 */
+int labyrinth_option_atomic_handlers(void);
+
+/**
+ * struct labyrinth_section - the atomic section of one run of a handler
+ *
+ * For the preload object alone, which calls the program's handlers.  It lies in
+ * the frame of the function that calls the handler, and is as alive as that.
+ */
+struct labyrinth_section {
+	uintptr_t cookie, outer, outer_low;
+	uint64_t process;
+} __attribute__((aligned(16)));
+
+/**
+ * labyrinth_section_enter() - this thread's malloc() is atomic while @section's
+ *	frame lives, see labyrinth_gfp_save()
+ * @section:     in the caller's frame
+ * @stack_low:   lowest address of the stack that we run on; 0: not known
+ * @interrupted: stack pointer of what the handler has interrupted
+ *
+ * The section is over when labyrinth_section_leave() is called, the stack pointer
+ * is above it or on another stack, or in a child of fork() which lives on in the
+ * handler.
+ *
+ * Context: AS-Safe.  Wait-free.  No system call.
+ */
+void labyrinth_section_enter(struct labyrinth_section *section, uintptr_t stack_low,
+			     uintptr_t interrupted);
+
+/** labyrinth_section_leave() - the handler has returned */
+void labyrinth_section_leave(struct labyrinth_section *section);
+
+/**
+ * labyrinth_section_jump() - end the sections that a jump is about to leave
+ * @stack_pointer: where the jump leads; sections of frames above it go on
+ *
+ * Context: AS-Safe.  Bounded by the handlers that are nested.
+ */
+void labyrinth_section_jump(uintptr_t stack_pointer);
 
 #ifdef __cplusplus
 }

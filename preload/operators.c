@@ -19,11 +19,15 @@
 /* libstdc++'s aligned forms add to the size before they look at it */
 #define CLAMP(size) ((size) > PTRDIFF_MAX ? (size_t)PTRDIFF_MAX : (size))
 
-/* the next definition of a symbol, or that of a C++ library loaded RTLD_LOCAL */
-static void *theirs(const char *name)
+/*
+ * The next definition of a symbol, or that of a C++ library loaded RTLD_LOCAL.
+ * Found ahead where handlers run in atomic sections: in one, nobody should wait
+ * for the loader's lock.
+ */
+static void *theirs(void *found_before, const char *name)
 {
 	static const char *const libraries[] = { "libstdc++.so.6", "libc++.so.1" };
-	void *found = dlsym(RTLD_NEXT, name), *library;
+	void *found = found_before ? found_before : dlsym(RTLD_NEXT, name), *library;
 	size_t i;
 
 	for (i = 0; !found && i < sizeof(libraries) / sizeof(*libraries); i++) {
@@ -39,9 +43,10 @@ static void *theirs(const char *name)
 /* a form with these parameters: ours, then on failure theirs */
 #define FORM(name, alloc, params, args)                                                            \
 	EXPORT void *name params;                                                                  \
+	static void *found##name;                                                                  \
 	SLOW static void *slow##name params                                                        \
 	{                                                                                          \
-		void *(*form)params = (void *(*)params)theirs(#name);                              \
+		void *(*form)params = (void *(*)params)theirs(found##name, #name);                 \
                                                                                                    \
 		size = CLAMP(size);                                                                \
 		return form args;                                                                  \
@@ -70,3 +75,18 @@ ALIGNED(_ZnwmSt11align_val_t)
 ALIGNED(_ZnamSt11align_val_t)
 ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
 ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
+
+/* labyrinth_find_operators() - for who will need them in a handler; see signals.c */
+__attribute__((visibility("hidden"))) void labyrinth_find_operators(void);
+void labyrinth_find_operators(void)
+{
+#define FIND(name) found##name = dlsym(RTLD_NEXT, #name)
+	FIND(_Znwm);
+	FIND(_Znam);
+	FIND(_ZnwmRKSt9nothrow_t);
+	FIND(_ZnamRKSt9nothrow_t);
+	FIND(_ZnwmSt11align_val_t);
+	FIND(_ZnamSt11align_val_t);
+	FIND(_ZnwmSt11align_val_tRKSt9nothrow_t);
+	FIND(_ZnamSt11align_val_tRKSt9nothrow_t);
+}

@@ -33,6 +33,10 @@ done
 if grep -Hn '^#include "[a-z]*/' preload/*.[ch]; then
 	status=1
 fi
+# The trace object knows the library by one table.
+if grep -Hn '^#include "[a-z]*/' trace/*.[ch] | grep -v -e '"trace/' -e '"gfp/trace.h"'; then
+	status=1
+fi
 # System calls are made in os/; base/fail.c may write and end the process.
 if grep -ln 'lab_sys6(' src/*/*.c | grep -v -e '^src/os/' -e '^src/base/fail.c$'; then
 	echo "system calls belong to src/os/"

@@ -60,10 +60,13 @@ backend_environment() {
 
 # build OUTPUT SOURCE [flag ...]
 build() {
-	local output=$1 source=$2
+	local output=$1 source=$2 header fresh=1
 	shift 2
-	[ "$output" -nt "$source" ] && [ "$output" -nt "$root/tests/programs_c/pattern.h" ] &&
-		[ "$output" -nt "$root/tests/programs_c/watchdog.h" ] && return 0
+	# the library's structures may have grown since
+	for header in "$root"/include/*.h "$root"/tests/programs_c/*.h; do
+		[ "$output" -nt "$header" ] || fresh=0
+	done
+	[ $fresh = 1 ] && [ "$output" -nt "$source" ] && return 0
 	"${CC:-gcc}" -O2 -g -Wall -Wextra -I"$root/include" "$@" -o "$output.$$" "$source" \
 		-pthread -Wl,-z,now && mv "$output.$$" "$output"
 }

@@ -197,6 +197,7 @@ static inline void child_main(child_fn *run, void *arg, int fd)
 static inline struct outcome in_child(child_fn *run, void *arg)
 {
 	struct outcome out = { .status = -1 };
+	char rest[512];
 	size_t len = 0;
 	ssize_t got;
 	int ends[2];
@@ -211,6 +212,9 @@ static inline struct outcome in_child(child_fn *run, void *arg)
 	close(ends[1]);
 	while ((got = read(ends[0], out.said + len, sizeof(out.said) - 1 - len)) > 0)
 		len += (size_t)got;
+	/* what there is no room for is not kept, but nobody has to wait for us either */
+	while (read(ends[0], rest, sizeof(rest)) > 0)
+		;
 	close(ends[0]);
 	must(waitpid(pid, &out.status, 0) == pid);
 	return out;

@@ -19,6 +19,8 @@ for part; do
 	build)
 		need cc gcc
 		need /usr/include/stdio.h libc6-dev
+		[ -e /usr/include/libunwind.h ] ||
+			need "/usr/include/$(uname -m)-linux-gnu/libunwind.h" libunwind-dev
 		;;
 	check)
 		need g++ g++

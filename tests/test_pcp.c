@@ -12,7 +12,7 @@ static unsigned int here;
 
 static struct lab_pcp_stack *stack_on(unsigned int cpu, unsigned int cls)
 {
-	return (void *)(lab_pcp_area[cpu].bytes + lab_pcp_class[cls].stack);
+	return (void *)((char *)&lab_pcp_area[cpu] + lab_pcp_class[cls].stack);
 }
 
 static bool is_gate_open(void)
@@ -50,10 +50,15 @@ static void test_stack_of_every_class_is_lifo_up_to_its_capacity(void **state)
 	}
 }
 
+static uint32_t stack_end(unsigned int cls)
+{
+	return lab_pcp_class[cls].stack + 8 * (lab_pcp_class[cls].cap + 1);
+}
+
 /* The tables say what the formulas say, and a batch fits a stack and a bitmap word. */
 static void test_class_table_agrees_with_the_formulas(void **state)
 {
-	unsigned int cls;
+	unsigned int cls, other;
 
 	(void)state;
 	for (cls = 1; cls < LAB_PCP_NR; cls++) {
@@ -62,10 +67,10 @@ static void test_class_table_agrees_with_the_formulas(void **state)
 		assert_in_range(lab_pcp_batch(cls), 1, 64);
 		assert_true(lab_pcp_batch(cls) <= lab_pcp_class[cls].cap);
 		assert_int_equal(lab_pcp_class[cls].stack % 8, 0);
-		if (cls > 1)
-			assert_true(lab_pcp_class[cls].stack >=
-				    lab_pcp_class[cls - 1].stack +
-					    8 * (lab_pcp_class[cls - 1].cap + 1));
+		/* no two overlap */
+		for (other = 1; other < cls; other++)
+			assert_true(stack_end(other) <= lab_pcp_class[cls].stack ||
+				    stack_end(cls) <= lab_pcp_class[other].stack);
 	}
 }
 
@@ -102,7 +107,7 @@ static void test_push_mask_into_partial_room_returns_the_rest(void **state)
 	}
 }
 
-/* Many are popped in the order in which single pops would, and no more than there are. */
+/* The top ones are popped, in the order in which they lie, and no more than there are. */
 static void test_pop_many_takes_the_top_ones_in_order(void **state)
 {
 	void *to[70];
@@ -117,12 +122,36 @@ static void test_pop_many_takes_the_top_ones_in_order(void **state)
 			got = lab_pcp_pop_many(3, to, want);
 			assert_int_equal(got, want < have ? want : have);
 			for (i = 0; i < got; i++)
-				assert_ptr_equal(to[i], entry(have - i));
+				assert_ptr_equal(to[i], entry(have - got + 1 + i));
 			if (got < 70)
 				assert_null(to[got]);
 			for (i = have - got; i > 0; i--)
 				assert_ptr_equal(lab_pcp_pop(3), entry(i));
 			assert_null(lab_pcp_pop(3));
+		}
+	}
+}
+
+/* As many are pushed as find room, in order; the others stay the caller's. */
+static void test_push_many_fills_the_stack_in_order(void **state)
+{
+	unsigned int cap = LAB_PCP_CAP(40), have, want, got, i;
+	void *from[70];
+
+	(void)state;
+	for (i = 0; i < 70; i++)
+		from[i] = entry(100 + i);
+	for (have = 0; have <= cap; have += 3) {
+		for (want = 0; want <= 70; want++) {
+			for (i = 1; i <= have; i++)
+				assert_true(lab_pcp_push(40, entry(i)));
+			got = lab_pcp_push_many(40, from, want);
+			assert_int_equal(got, want < cap - have ? want : cap - have);
+			for (i = got; i > 0; i--)
+				assert_ptr_equal(lab_pcp_pop(40), entry(99 + i));
+			for (i = have; i > 0; i--)
+				assert_ptr_equal(lab_pcp_pop(40), entry(i));
+			assert_null(lab_pcp_pop(40));
 		}
 	}
 }
@@ -365,6 +394,7 @@ int main(void)
 		cmocka_unit_test(test_class_table_agrees_with_the_formulas),
 		cmocka_unit_test(test_push_mask_into_partial_room_returns_the_rest),
 		cmocka_unit_test(test_pop_many_takes_the_top_ones_in_order),
+		cmocka_unit_test(test_push_many_fills_the_stack_in_order),
 		cmocka_unit_test(test_busy_stack_refuses_and_keeps_its_entries),
 		cmocka_unit_test(test_gate_with_vfork_children_refuses_sequences),
 		cmocka_unit_test(test_try_push_to_full_stack_is_refused),

@@ -8,11 +8,11 @@
 #include <sys/resource.h>
 
 #include "labyrinth.h"
+#include "page/exclusive.h"
 #include "page/reserve.h"
 #include "pcp/pcp.h"
 
 static struct lab_zone *const reserve = &lab_zones[LAB_ZONE_RESERVE];
-static struct lab_zone *const excl = &lab_zones[LAB_ZONE_EXCLUSIVE];
 
 /* forget a zone, as if the process began; its old blocks are lost */
 static void renew(enum lab_zone_id id, unsigned int cap, unsigned int step)
@@ -20,7 +20,7 @@ static void renew(enum lab_zone_id id, unsigned int cap, unsigned int step)
 	struct lab_zone *zone = &lab_zones[id];
 	void *page;
 
-	while ((page = lab_pcp_pop(id == LAB_ZONE_RESERVE ? LAB_PCP_API : LAB_PCP_EXCL)))
+	while ((page = lab_pcp_pop(LAB_PCP_API)))
 		;
 	memset(zone, 0, sizeof(*zone));
 	must(lab_reserve_init(id, cap, step) == 0);
@@ -64,13 +64,10 @@ static void floors_of_single_frames(void *unused)
 	all = lab_word_get(&reserve->free);
 	must(all == 96);
 	for (floor = 0; floor <= all; floor++) {
-		uint64_t failed = lab_word_get(&reserve->failed);
-
 		for (n = 0; lab_reserve_take(LAB_ZONE_RESERVE, 0, floor, &out); n++)
 			taken[n] = out.pfn;
 		must(lab_word_get(&reserve->free) == floor);
 		must(n == all - floor);
-		must(lab_word_get(&reserve->failed) == failed + 1);
 		must(lab_reserve_take_some(LAB_ZONE_RESERVE, 64, floor, &out) == 0);
 		while (n-- > 0)
 			lab_zone_give(taken[n], 1);
@@ -149,7 +146,7 @@ static void floors_of_orders(void *unused)
 		must(lab_word_get(&reserve->free) == 2000);
 	}
 	/* a run that is not there costs nothing but the count of failures */
-	must(!lab_reserve_take(LAB_ZONE_EXCLUSIVE, 9, 0, &out));
+	must(!lab_reserve_take(LAB_ZONE_RESERVE, 9, 1500, &out));
 }
 
 /* Runs keep the floor as well. */
@@ -169,16 +166,15 @@ static void refills(void *unused)
 	(void)unused;
 	renew(LAB_ZONE_RESERVE, 250, 16);
 	must(lab_word_get(&reserve->managed) == 16);
-	must(lab_word_get(&reserve->min) == 62);
-	must(lab_word_get(&reserve->low) == 62 + 15);
-	must(lab_word_get(&reserve->high) == 62 + 31);
-	for (managed = 16; managed < 93; managed += 16) {
+	/* it grows until as many are free as high will be with 250 pages: 116 + 2 * 29 */
+	must(lab_word_get(&reserve->goal) == 174);
+	for (managed = 16; managed < 174; managed += 16) {
 		must(lab_word_get(&reserve->managed) == managed);
 		lab_reserve_refill(LAB_ZONE_RESERVE);
 	}
-	must(lab_word_get(&reserve->managed) == 96);
-	lab_reserve_refill(LAB_ZONE_RESERVE); /* at high: asleep */
-	must(lab_word_get(&reserve->managed) == 96);
+	must(lab_word_get(&reserve->managed) == 176);
+	lab_reserve_refill(LAB_ZONE_RESERVE); /* at its goal: asleep */
+	must(lab_word_get(&reserve->managed) == 176);
 	/* as it is used it grows, up to the cap and not beyond */
 	while (lab_reserve_take(LAB_ZONE_RESERVE, 0, 0, &out)) {
 		must(n < 300);
@@ -273,13 +269,9 @@ static void no_memlock(void *unused)
 	if (getuid() == 0)
 		must(setgid(65534) == 0 && setuid(65534) == 0);
 	renew(LAB_ZONE_RESERVE, 96, 96);
-	renew(LAB_ZONE_EXCLUSIVE, 32, 32);
 	must(lab_word_get(&reserve->locked) == 0);
-	must(lab_word_get(&excl->locked) == 0);
-	must(lab_reserve_is_ours(LAB_ZONE_EXCLUSIVE));
-	must(lab_reserve_take(LAB_ZONE_EXCLUSIVE, 0, 0, &out));
+	must(lab_reserve_take(LAB_ZONE_RESERVE, 0, 0, &out));
 	memset(lab_frame_address(out.pfn), 1, LAB_PAGE_BYTES);
-	must(labyrinth_void_alloc_page_gfp_atomic_exclusive() != NULL);
 }
 
 /* Where locking is refused the zones work unlocked and say so. */
@@ -289,14 +281,20 @@ static void test_zones_without_memlock_work_unlocked(void **state)
 	assert_child_succeeds(no_memlock, NULL);
 }
 
-/* The zones say as many pages are locked as the kernel says. */
+/*
+ * The zones say as many pages are locked as the kernel says; beside those of the
+ * exclusive zone its metadata is, and the page between the two that nobody may touch.
+ */
 static void test_locked_figures_agree_with_the_kernel(void **state)
 {
+	uint64_t excl = lab_word_get(&lab_zone_at(LAB_ZONE_EXCLUSIVE)->locked);
+
 	(void)state;
 	if (!lab_word_get(&reserve->locked))
 		print_message("RLIMIT_MEMLOCK forbids locking here\n");
-	assert_int_equal(locked_pages(),
-			 lab_word_get(&reserve->locked) + lab_word_get(&excl->locked));
+	if (excl)
+		excl += lab_excl_now()->meta_pages + 1;
+	assert_int_equal(locked_pages(), lab_word_get(&reserve->locked) + excl);
 }
 
 /* minor faults of writing to every free frame of a zone */
@@ -327,65 +325,7 @@ static void test_managed_frames_are_written_without_a_fault(void **state)
 {
 	(void)state;
 	fill_up(LAB_ZONE_RESERVE);
-	fill_up(LAB_ZONE_EXCLUSIVE);
 	assert_int_equal(faults_of_writing(LAB_ZONE_RESERVE), 0);
-	assert_int_equal(faults_of_writing(LAB_ZONE_EXCLUSIVE), 0);
-}
-
-static void live_a_while(void *unused)
-{
-	(void)unused;
-	usleep(1000);
-}
-
-/* A child of fork() comes and goes, and exclusive pages are still nobody else's. */
-static void test_exclusive_frames_after_a_fork_are_not_shared(void **state)
-{
-	(void)state;
-	fill_up(LAB_ZONE_EXCLUSIVE);
-	assert_child_succeeds(live_a_while, NULL);
-	assert_int_equal(faults_of_writing(LAB_ZONE_EXCLUSIVE), 0);
-}
-
-static void after_fork(void *page)
-{
-	struct lab_frames out;
-	char *ours;
-
-	must(!lab_reserve_is_ours(LAB_ZONE_EXCLUSIVE));
-	must(lab_reserve_is_ours(LAB_ZONE_RESERVE));
-	must(labyrinth_void_alloc_page_gfp_atomic_exclusive() == NULL);
-	must(labyrinth_alloc_page(LABYRINTH_GFP_ATOMIC | LABYRINTH_GFP_EXCLUSIVE) == NULL);
-	must(labyrinth_alloc_pages(LABYRINTH_GFP_NOWAIT | LABYRINTH_GFP_EXCLUSIVE, 1) == NULL);
-	/* the reserve is inherited like all memory */
-	must(lab_reserve_take(LAB_ZONE_RESERVE, 0, 0, &out));
-	/* the parent's page is not here: wiped */
-	must(is_zero(page, LAB_PAGE_BYTES));
-	lab_reserve_refill(LAB_ZONE_EXCLUSIVE);
-	must(!lab_reserve_is_ours(LAB_ZONE_EXCLUSIVE));
-	ours = labyrinth_alloc_page(LABYRINTH_GFP_KERNEL | LABYRINTH_GFP_EXCLUSIVE);
-	must(ours && ours != page);
-	must(lab_reserve_is_ours(LAB_ZONE_EXCLUSIVE));
-	must(labyrinth_void_alloc_page_gfp_atomic_exclusive() != NULL);
-	must(lab_word_get(&excl->locked) == 0 ||
-	     locked_pages() >= (long)lab_word_get(&excl->locked));
-	labyrinth_free_page(ours);
-}
-
-/* A child of fork() has no exclusive zone until a request that may sleep revives it. */
-static void test_exclusive_zone_after_fork_is_wiped_until_revived(void **state)
-{
-	void *page;
-
-	(void)state;
-	fill_up(LAB_ZONE_EXCLUSIVE);
-	page = labyrinth_void_alloc_page_gfp_atomic_exclusive();
-	assert_non_null(page);
-	fill(page, 77, LAB_PAGE_BYTES);
-	assert_child_succeeds(after_fork, page);
-	assert_true(is_filled(page, 77, LAB_PAGE_BYTES));
-	assert_true(lab_reserve_is_ours(LAB_ZONE_EXCLUSIVE));
-	labyrinth_free_page(page);
 }
 
 /* ---- threads ---- */
@@ -444,7 +384,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		/* first: fork() write-protects the reserve like all memory */
 		cmocka_unit_test(test_managed_frames_are_written_without_a_fault),
-		cmocka_unit_test(test_exclusive_frames_after_a_fork_are_not_shared),
 		cmocka_unit_test(test_locked_figures_agree_with_the_kernel),
 		cmocka_unit_test(test_take_down_to_every_floor_is_exact),
 		cmocka_unit_test(test_take_some_down_to_every_floor_is_exact),
@@ -453,7 +392,6 @@ int main(void)
 		cmocka_unit_test(test_refill_after_a_failed_one_goes_on),
 		cmocka_unit_test(test_init_with_any_failing_call_is_empty_or_whole),
 		cmocka_unit_test(test_zones_without_memlock_work_unlocked),
-		cmocka_unit_test(test_exclusive_zone_after_fork_is_wiped_until_revived),
 		cmocka_unit_test(test_floors_among_threads_hold),
 	};
 

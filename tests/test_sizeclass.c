@@ -98,7 +98,7 @@ static void test_hot_tables_agree_with_the_stacks(void **state)
 		assert_int_equal(lab_hot_size[i].stack, lab_pcp_class[cls].stack);
 		assert_int_equal(lab_hot_size[i].shift, lab_hot_kind[cls].shift);
 	}
-	for (cls = 1; cls < LAB_PCP_NR; cls++) {
+	for (cls = 1; cls <= LAB_PCP_PAGE; cls++) {
 		assert_int_equal(lab_hot_kind[cls].stack, lab_pcp_class[cls].stack);
 		assert_int_equal(lab_hot_kind[cls].cap, lab_pcp_class[cls].cap);
 	}

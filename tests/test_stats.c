@@ -15,7 +15,7 @@ static void test_zone_info_of_every_zone_is_what_it_holds(void **state)
 	(void)state;
 	labyrinth_free(labyrinth_heap_malloc(100));
 	for (id = 0; id < LABYRINTH_NR_ZONES; id++) {
-		const struct lab_zone *zone = &lab_zones[id];
+		const struct lab_zone *zone = lab_zone_at((enum lab_zone_id)id);
 
 		memset(&info, 0xff, sizeof(info));
 		assert_int_equal(labyrinth_zone_info((enum labyrinth_zone)id, &info), 0);
@@ -39,7 +39,7 @@ static void test_print_says_what_zone_info_says(void **state)
 	static const char *const names[] = { "heap", "reserve", "exclusive" };
 	struct labyrinth_zone_info info;
 	struct capture capture;
-	char line[300], marks[100];
+	char line[400], marks[200];
 	const char *said;
 	int id;
 
@@ -55,8 +55,10 @@ static void test_print_says_what_zone_info_says(void **state)
 	assert_int_equal(strncmp(said, line, strlen(line)), 0);
 	for (id = 0; id < LABYRINTH_NR_ZONES; id++) {
 		(void)labyrinth_zone_info((enum labyrinth_zone)id, &info);
-		snprintf(marks, sizeof(marks), " min %d low %d high %d locked %d", (int)info.min,
-			 (int)info.low, (int)info.high, (int)info.locked);
+		snprintf(marks, sizeof(marks),
+			 " min %d low %d high %d locked %d cap %d highatomic %d zeroed %d",
+			 (int)info.min, (int)info.low, (int)info.high, (int)info.locked,
+			 (int)info.cap, (int)info.reserved_highatomic, (int)info.free_zeroed);
 		snprintf(
 			line, sizeof(line),
 			"labyrinth stats: pid %d zone %s managed %d free %d%s taken %d failed %d\n",

@@ -33,21 +33,30 @@ enum lab_verb { LAB_VERB_FREE, LAB_VERB_REALLOC, LAB_VERB_USABLE };
 /** lab_block_bytes() - usable bytes of a live block; reports and dies if it is none */
 size_t lab_block_bytes(void *ptr, enum lab_verb verb);
 
-/** lab_heap_malloc() - malloc(): a table look-up, a pop, a byte */
+/** lab_heap_pop() - a table look-up, a pop, a byte
+ * @gate: lab_hot_gate, or lab_rseq_gate for who has looked for atomic sections
+ * @size: 0 .. LAB_HOT_MAX
+ */
+static LAB_ALWAYS_INLINE bool lab_heap_pop(const lab_word_t *gate, size_t size, void **ptr)
+{
+	const struct lab_hot_size *hot = &lab_hot_size[(size + 15) / 16];
+	unsigned int shift = hot->shift;
+
+	if (LAB_UNLIKELY(!lab_pcp_try_pop_by(gate, hot->stack, ptr)))
+		return false;
+	if (LAB_CHECK_FREE)
+		lab_byte_set(lab_live_byte(*ptr, shift), lab_live_value(*ptr));
+	return true;
+}
+
+/** lab_heap_malloc() - malloc(); once there was an atomic section, the slow path looks for it */
 static LAB_ALWAYS_INLINE void *lab_heap_malloc(size_t size)
 {
-	const struct lab_hot_size *hot;
-	unsigned int shift;
 	void *ptr;
 
-	if (LAB_UNLIKELY(size > LAB_HOT_MAX))
+	if (LAB_UNLIKELY(size > LAB_HOT_MAX) ||
+	    LAB_UNLIKELY(!lab_heap_pop(&lab_hot_gate, size, &ptr)))
 		return lab_malloc_slow(size);
-	hot = &lab_hot_size[(size + 15) / 16];
-	shift = hot->shift;
-	if (LAB_UNLIKELY(!lab_pcp_try_pop(hot->stack, &ptr)))
-		return lab_malloc_slow(size);
-	if (LAB_CHECK_FREE)
-		lab_byte_set(lab_live_byte(ptr, shift), lab_live_value(ptr));
 	return ptr;
 }
 

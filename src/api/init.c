@@ -6,11 +6,19 @@
 #include "api/heap.h"
 #include "api/init.h"
 #include "api/options.h"
+#include "api/trace.h"
 #include "base/fail.h"
-#include "labyrinth.h"
+#include "gfp/alloc.h"
+#include "gfp/reclaim.h"
+#include "gfp/scope.h"
+#include "gfp/warn.h"
 #include "os/os.h"
+#include "os/wiped.h"
+#include "page/exclusive.h"
 #include "page/reserve.h"
+#include "page/watermark.h"
 #include "pcp/pcp.h"
+#include "slab/atomic.h"
 
 /*
  * Frames that the resident zones begin with; ordinary slow paths add to them.
@@ -50,9 +58,18 @@ void lab_init(void)
 	lab_options_parse(options_text());
 	if (lab_options.check_free != LAB_CHECK_FREE)
 		lab_options_wrong_build();
+	/* where it is refused a child goes on counting where its parent was */
+	(void)lab_wiped_init();
+	lab_watermarks_tune(lab_options.min_free_kbytes, lab_options.watermark_scale_factor);
+	lab_word_set(&lab_stall_ms, lab_options.stall_ms);
+	if (lab_options.atomic_handlers)
+		lab_scope_prepare();
 	lab_pcp_init();
 	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve, RESERVE_FIRST);
-	(void)lab_reserve_init(LAB_ZONE_EXCLUSIVE, lab_options.exclusive, EXCLUSIVE_FIRST);
+	(void)lab_excl_init(lab_options.exclusive, EXCLUSIVE_FIRST, lab_options.dontdump);
+	lab_atomic_init();
+	lab_warn_init();
+	lab_kswapd_init(lab_options.kswapd, lab_options.psi);
 }
 
 LAB_PUBLIC void labyrinth_step_aside(const struct labyrinth_libc *libc)
@@ -75,9 +92,21 @@ LAB_PUBLIC int labyrinth_option_deepbind(void)
 	return lab_options.deepbind;
 }
 
+LAB_PUBLIC int labyrinth_option_atomic_handlers(void)
+{
+	return lab_options.atomic_handlers;
+}
+
 __attribute__((constructor(101))) static void start(void)
 {
 	lab_init();
+}
+
+/* after the preload layer has looked around, in its constructor 102 */
+__attribute__((constructor(103))) static void start_late(void)
+{
+	if (lab_options.trace && !lab_is_aside())
+		lab_trace_load();
 }
 
 /* reads only: what the program frees after us must still work */

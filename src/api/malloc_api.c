@@ -4,13 +4,43 @@
 
 #include "api/heap.h"
 #include "api/report.h"
+#include "gfp/alloc.h"
+#include "gfp/scope.h"
+#include "gfp/warn.h"
 #include "labyrinth.h"
 #include "os/os.h"
+#include "page/event.h"
+#include "slab/atomic.h"
+
+/* what the ABI demands of every block */
+enum { MALLOC_ALIGN = 16 };
 
 static void *no_memory(void)
 {
+	lab_event_add(LAB_EV_FAIL_MALLOC, 1);
 	lab_os_set_errno(ENOMEM);
 	return NULL;
+}
+
+/* a request inside an atomic section: resident memory, or none */
+static LAB_NOINLINE void *alloc_atomic(size_t size, size_t align)
+{
+	void *ptr = lab_atomic_alloc(size ? size : 1, align,
+				     lab_gfp_floor(LAB_ZONE_RESERVE, LABYRINTH_GFP_ATOMIC));
+
+	if (LAB_LIKELY(ptr))
+		return ptr;
+	lab_event_add(LAB_EV_FAIL_ATOMIC_MALLOC, 1);
+	lab_warn_alloc(LABYRINTH_GFP_ATOMIC,
+		       lab_order_of(size / LAB_PAGE_BYTES + (size % LAB_PAGE_BYTES != 0) + !size));
+	return no_memory();
+}
+
+/* what frees are also for; inside a section they make no system call */
+static void upkeep(void)
+{
+	if (!lab_scope_is_atomic())
+		lab_heap_decay();
 }
 
 /* ---- malloc, free ---- */
@@ -38,15 +68,29 @@ static void *alloc_clean(size_t size, bool *clean)
 	return lab_large_alloc(size, LAB_PAGE_BYTES, clean);
 }
 
-void *lab_malloc_slow(size_t size)
+static LAB_NOINLINE void *malloc_slow(size_t size)
 {
 	bool clean;
 	void *ptr;
 
 	if (lab_is_aside())
 		return lab_libc.realloc(NULL, size);
+	if (lab_scope_is_atomic())
+		return alloc_atomic(size, MALLOC_ALIGN);
+	lab_warn_poll();
 	ptr = alloc_clean(size, &clean);
 	return ptr ? ptr : no_memory();
+}
+
+void *lab_malloc_slow(size_t size)
+{
+	void *ptr;
+
+	/* the hot path again: its own gate is closed where there are sections */
+	if (size <= LAB_HOT_MAX && !lab_scope_is_atomic() &&
+	    lab_heap_pop(&lab_rseq_gate, size, &ptr))
+		return ptr;
+	return malloc_slow(size);
 }
 
 void lab_free_unstacked(void *ptr)
@@ -60,12 +104,14 @@ void lab_free_unstacked(void *ptr)
 		lab_page_free(ptr);
 	else
 		lab_cache_free(cls, ptr);
+	upkeep();
 }
 
 /* NULL, what is large, what is misused, and sections out of line */
 void lab_free_slow(void *ptr)
 {
 	uint8_t kind = lab_mem_kind(ptr);
+	bool heap;
 
 	if (!ptr)
 		return;
@@ -75,9 +121,18 @@ void lab_free_slow(void *ptr)
 		lab_free_unstacked(ptr);
 		return;
 	}
-	if ((kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE) &&
-	    (uintptr_t)ptr % LAB_PAGE_BYTES == 0 && lab_large_free(ptr))
+	if (lab_is_atomic_class(kind) && lab_atomic_free(ptr, kind))
 		return;
+	if ((kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE) &&
+	    (uintptr_t)ptr % LAB_PAGE_BYTES == 0) {
+		/* a handler may free what came from the reserve: no system call then */
+		heap = lab_zone_of(lab_pfn_of(ptr)) == LAB_ZONE_HEAP;
+		if (lab_large_free(ptr)) {
+			if (heap)
+				upkeep();
+			return;
+		}
+	}
 	if (lab_is_aside() && !lab_mem_covers(ptr)) {
 		lab_libc.free(ptr);
 		return;
@@ -121,7 +176,7 @@ LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
 
 	if (__builtin_mul_overflow(n, size, &bytes))
 		return no_memory();
-	if (LAB_LIKELY(bytes <= LAB_PAGE_BYTES) || lab_is_aside()) {
+	if (LAB_LIKELY(bytes <= LAB_PAGE_BYTES) || lab_is_aside() || lab_scope_is_atomic()) {
 		ptr = lab_heap_malloc(bytes);
 		clean = false;
 	} else {
@@ -144,6 +199,9 @@ size_t lab_block_bytes(void *ptr, enum lab_verb verb)
 		if (LAB_LIKELY(lab_byte_get(lab_live_byte(ptr, lab_hot_kind[kind].shift)) ==
 			       lab_live_value(ptr)) ||
 		    !LAB_CHECK_FREE)
+			return lab_class_bytes(kind);
+	} else if (lab_is_atomic_class(kind)) {
+		if (lab_atomic_is_live(ptr, kind))
 			return lab_class_bytes(kind);
 	} else if ((uintptr_t)ptr % LAB_PAGE_BYTES == 0 &&
 		   (kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE)) {
@@ -169,6 +227,25 @@ static bool fits(size_t have, size_t size)
 		(have <= LAB_CLASS_MAX && lab_class_of(size) == lab_class_of(have)));
 }
 
+/* inside a section: where it is if it fits, else a copy in resident memory */
+static LAB_NOINLINE void *realloc_atomic(void *ptr, size_t have, size_t size)
+{
+	void *to;
+
+	if (size <= have) {
+		/* what a run has too much goes back, without a system call */
+		if (size > LAB_CLASS_MAX)
+			(void)lab_large_resize(ptr, size);
+		return ptr;
+	}
+	to = alloc_atomic(size, MALLOC_ALIGN);
+	if (!to)
+		return NULL;
+	lab_os_copy(to, ptr, have);
+	lab_heap_free(ptr);
+	return to;
+}
+
 LAB_PUBLIC void *labyrinth_heap_realloc(void *ptr, size_t size)
 {
 	size_t have;
@@ -187,6 +264,8 @@ LAB_PUBLIC void *labyrinth_heap_realloc(void *ptr, size_t size)
 	if (size > PTRDIFF_MAX)
 		return no_memory();
 	have = lab_block_bytes(ptr, LAB_VERB_REALLOC);
+	if (lab_scope_is_atomic())
+		return realloc_atomic(ptr, have, size);
 	if (have > LAB_CLASS_MAX && size > LAB_CLASS_MAX) {
 		to = lab_large_resize(ptr, size);
 		if (to)
@@ -242,6 +321,8 @@ static void *aligned_alloc_any(size_t align, size_t size)
 		return no_memory();
 	if (lab_is_aside())
 		return lab_libc.memalign(align, size);
+	if (lab_scope_is_atomic())
+		return alloc_atomic(size, align);
 	bytes = aligned_class_bytes(align, size);
 	if (bytes)
 		return lab_heap_malloc(bytes);
@@ -297,7 +378,10 @@ LAB_PUBLIC void *labyrinth_heap_pvalloc(size_t size)
 LAB_PUBLIC int labyrinth_malloc_trim(size_t pad)
 {
 	(void)pad;
+	if (lab_scope_is_atomic())
+		return 0;
 	lab_cache_trim();
 	lab_page_trim();
+	(void)lab_atomic_shrink();
 	return lab_heap_purge(false) > 0;
 }

@@ -4,8 +4,12 @@
 #include "api/option_keys.h"
 #include "base/fail.h"
 
-/* 384 KiB and 128 KiB: 512 KiB in all unless somebody asks for more */
-struct lab_options lab_options = { .reserve = 96,
+/*
+ * 1 MiB and 128 KiB at most, unless somebody asks for more.  A reserve of this
+ * size leaves 101 pages to atomic requests when the program is out of memory, see
+ * page/watermark.h.
+ */
+struct lab_options lab_options = { .reserve = 256,
 				   .exclusive = 32,
 				   .watermark_scale_factor = 10,
 				   .stall_ms = 10000,

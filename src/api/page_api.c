@@ -2,103 +2,14 @@
 /* The page calls: flags, watermarks, and what is given back. */
 #include <errno.h>
 
+#include "api/exclusive_api.h"
 #include "api/report.h"
-#include "labyrinth.h"
+#include "gfp/alloc.h"
+#include "gfp/flags.h"
 #include "os/os.h"
+#include "page/event.h"
 #include "page/reserve.h"
-
-/* the kernel's bits 0 to 23, and ours */
-#define GFP_KNOWN (0xffffffu | LABYRINTH___GFP_EXCLUSIVE)
-
-/* pages that one atomic refill of the stack takes while there is plenty */
-enum { API_BATCH = 16 };
-
-/* Single pages are a class, as objects are; by its zone. */
-struct shelf {
-	enum lab_zone_id zone;
-	uint8_t cls;  /* of the stack, and kind while on it */
-	uint8_t kind; /* while handed out */
-};
-
-static const struct shelf shelves[2] = {
-	{ LAB_ZONE_RESERVE, LAB_PCP_API, LAB_KIND_API },
-	{ LAB_ZONE_EXCLUSIVE, LAB_PCP_EXCL, LAB_KIND_EXCL },
-};
-
-static const struct shelf *shelf_of(labyrinth_gfp_t gfp)
-{
-	return &shelves[!!(gfp & LABYRINTH___GFP_EXCLUSIVE)];
-}
-
-/*
- * How far down a request may go; the arithmetic of __zone_watermark_ok(),
- * mm/page_alloc.c, integer division included.
- */
-static uint64_t floor_of(const struct lab_zone *zone, labyrinth_gfp_t gfp)
-{
-	uint64_t min = lab_word_get(&zone->min);
-
-	if (gfp & LABYRINTH___GFP_HIGH) {
-		min -= min / 2;
-		if (!(gfp & LABYRINTH___GFP_DIRECT_RECLAIM))
-			min -= min / 4;
-	}
-	return min;
-}
-
-static void *page_ready(void *page, const struct shelf *shelf, labyrinth_gfp_t gfp)
-{
-	lab_kind_set(lab_pfn_of(page), shelf->kind);
-	if (gfp & LABYRINTH___GFP_ZERO)
-		lab_os_clear(page, LAB_PAGE_BYTES);
-	return page;
-}
-
-/* all but one of the frames go on the stack, or back */
-static void *stack_pages(const struct shelf *shelf, const struct lab_frames *frames)
-{
-	uint64_t left = frames->mask & (frames->mask - 1), back;
-	void *result = lab_frame_address(frames->pfn + lab_ctz(frames->mask));
-
-	for (back = left; back; back &= back - 1)
-		lab_kind_set(frames->pfn + lab_ctz(back), shelf->cls);
-	back = left ? lab_pcp_push_mask(shelf->cls, lab_frame_address(frames->pfn), LAB_PAGE_BYTES,
-					left)
-		    : 0;
-	for (left = back; left; left &= left - 1)
-		lab_kind_set(frames->pfn + lab_ctz(left), LAB_KIND_FREE);
-	if (back)
-		lab_zone_give_mask(frames->pfn, back);
-	return result;
-}
-
-static void *page_from_zone(const struct shelf *shelf, labyrinth_gfp_t gfp)
-{
-	struct lab_zone *zone = &lab_zones[shelf->zone];
-	struct lab_frames frames;
-	bool stacks = lab_pcp_is_usable(shelf->cls);
-
-	if (lab_reserve_take_some(shelf->zone, stacks ? API_BATCH : 1, lab_word_get(&zone->low),
-				  &frames))
-		return stack_pages(shelf, &frames);
-	if (!lab_reserve_take(shelf->zone, 0, floor_of(zone, gfp), &frames))
-		return NULL;
-	return lab_frame_address(frames.pfn);
-}
-
-static void *pages_from_heap(labyrinth_gfp_t gfp, unsigned int order)
-{
-	struct lab_frames frames;
-
-	if (!lab_heap_take_run(1u << order, order, &frames))
-		return NULL;
-	lab_word_set(&lab_frame_at(frames.pfn)->npages, order);
-	lab_kind_fill(frames.pfn + 1, (1ul << order) - 1, LAB_KIND_BODY);
-	lab_kind_set(frames.pfn, LAB_KIND_ORDER);
-	if (gfp & LABYRINTH___GFP_ZERO && frames.nclean != 1u << order)
-		lab_os_clear(lab_frame_address(frames.pfn), LAB_PAGE_BYTES << order);
-	return lab_frame_address(frames.pfn);
-}
+#include "pcp/pcp.h"
 
 static void *fail(int err)
 {
@@ -106,29 +17,101 @@ static void *fail(int err)
 	return NULL;
 }
 
-static LAB_NOINLINE void *page_slow(labyrinth_gfp_t gfp)
+static void *hand_out(void *page)
 {
-	const struct shelf *shelf = shelf_of(gfp);
+	lab_kind_set(lab_pfn_of(page), LAB_KIND_API);
+	return page;
+}
+
+/* all frames but the first go on the stack of @cls, or back */
+static void stack_others(unsigned int cls, const struct lab_frames *frames)
+{
+	uint64_t left = frames->mask & (frames->mask - 1), back;
+
+	for (back = left; back; back &= back - 1)
+		lab_kind_set(frames->pfn + lab_ctz(back), (uint8_t)cls);
+	back = left ? lab_pcp_push_mask(cls, lab_frame_address(frames->pfn), LAB_PAGE_BYTES, left)
+		    : 0;
+	for (left = back; left; left &= left - 1)
+		lab_kind_set(frames->pfn + lab_ctz(left), LAB_KIND_FREE);
+	if (back)
+		lab_zone_give_mask(frames->pfn, back);
+}
+
+/* @n frames from @pfn on are one block of pages, or single ones of the heap */
+static void mark_order(lab_pfn_t pfn, unsigned int order)
+{
+	lab_word_set(&lab_frame_at(pfn)->npages, order);
+	lab_kind_fill(pfn + 1, (1ul << order) - 1, LAB_KIND_BODY);
+	lab_kind_set(pfn, LAB_KIND_ORDER);
+}
+
+static void clear_unless(bool clean, labyrinth_gfp_t gfp, void *pages, unsigned int order)
+{
+	if (!(gfp & LABYRINTH___GFP_ZERO))
+		return;
+	if (!clean)
+		lab_os_clear(pages, LAB_PAGE_BYTES << order);
+	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM)
+		return;
+	lab_event_add(clean ? LAB_EV_ZERO_HIT : LAB_EV_ZERO_MISS, 1);
+	if (!clean)
+		lab_reserve_zero_miss();
+}
+
+static void *page_from_stacks(labyrinth_gfp_t gfp)
+{
+	const struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
+	/* more free pages than low: stacks need not be searched for the last one */
+	bool plenty = lab_word_get(&zone->free) > lab_word_get(&zone->low);
+	bool zero = gfp & LABYRINTH___GFP_ZERO, clean = false;
+	void *page = NULL;
+
+	if (zero) {
+		page = lab_pcp_pop(LAB_PCP_ZERO);
+		clean = page;
+	}
+	/* while there is plenty, pages that read as zero are taken from the zone */
+	if (!page && !(zero && plenty && lab_reserve_free_zeroed()))
+		page = lab_pcp_pop(LAB_PCP_API);
+	if (!page && !plenty)
+		page = lab_pcp_pop(LAB_PCP_ZERO);
+	if (page)
+		clear_unless(clean, gfp, page, 0);
+	return page;
+}
+
+static void *page_slow(labyrinth_gfp_t gfp)
+{
+	struct lab_frames frames;
+	unsigned int got = lab_gfp_alloc(gfp, 0, &frames);
+	bool clean;
 	void *page;
 
-	if (gfp & ~GFP_KNOWN)
-		return fail(EINVAL);
-	/* only who may make system calls refills, or revives the zone in a child */
-	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM) {
-		lab_reserve_revive(shelf->zone);
-		lab_reserve_refill(shelf->zone);
+	if (!got)
+		return gfp & LABYRINTH___GFP_DIRECT_RECLAIM ? fail(ENOMEM) : NULL;
+	clean = frames.nclean == got;
+	page = lab_frame_address(frames.pfn + lab_ctz(frames.mask));
+	clear_unless(clean, gfp, page, 0);
+	if (lab_zone_of(frames.pfn) == LAB_ZONE_HEAP) {
+		mark_order(lab_pfn_of(page), 0);
+		return page;
 	}
-	if (!lab_reserve_is_ours(shelf->zone))
-		page = NULL;
-	else
-		page = page_from_zone(shelf, gfp);
-	if (page)
-		return page_ready(page, shelf, gfp);
-	if (!(gfp & LABYRINTH___GFP_DIRECT_RECLAIM))
-		return NULL;
-	if (!(gfp & LABYRINTH___GFP_EXCLUSIVE))
-		page = pages_from_heap(gfp, 0);
-	return page ? page : fail(ENOMEM);
+	stack_others(clean && gfp & LABYRINTH___GFP_ZERO ? LAB_PCP_ZERO : LAB_PCP_API, &frames);
+	return hand_out(page);
+}
+
+/* the owner bytes of these pages are the zone's business */
+static void *exclusive(labyrinth_gfp_t gfp, unsigned int order)
+{
+	void *pages = lab_excl_page_alloc(gfp, order);
+	struct lab_frames frames;
+
+	if (!pages && lab_gfp_alloc(gfp, order, &frames))
+		pages = lab_frame_address(frames.pfn);
+	if (pages)
+		clear_unless(false, gfp, pages, order);
+	return pages || !(gfp & LABYRINTH___GFP_DIRECT_RECLAIM) ? pages : fail(ENOMEM);
 }
 
 static LAB_ALWAYS_INLINE lab_byte_t *page_kind(const void *page)
@@ -138,23 +121,16 @@ static LAB_ALWAYS_INLINE lab_byte_t *page_kind(const void *page)
 
 static LAB_NOINLINE void *page_alloc(labyrinth_gfp_t gfp)
 {
-	const struct shelf *shelf = shelf_of(gfp);
 	void *page = NULL;
 
-	if (!(gfp & ~GFP_KNOWN) && lab_reserve_is_ours(shelf->zone))
-		page = lab_pcp_pop(shelf->cls);
-	return page ? page_ready(page, shelf, gfp) : page_slow(gfp);
-}
-
-LAB_PUBLIC LAB_HOT void *labyrinth_void_alloc_page_gfp_atomic_exclusive(void)
-{
-	void *page;
-
-	if (!lab_reserve_is_ours(LAB_ZONE_EXCLUSIVE) ||
-	    !lab_pcp_try_pop(LAB_PCP_STACK(LAB_PCP_EXCL), &page))
-		return page_alloc(LABYRINTH_GFP_ATOMIC | LABYRINTH_GFP_EXCLUSIVE);
-	lab_byte_set(page_kind(page), LAB_KIND_EXCL);
-	return page;
+	if (!lab_gfp_check(&gfp, 0))
+		return fail(EINVAL);
+	gfp = lab_gfp_effective(gfp);
+	if (gfp & LABYRINTH___GFP_EXCLUSIVE)
+		return exclusive(gfp, 0);
+	if (lab_reserve_is_ours(LAB_ZONE_RESERVE))
+		page = page_from_stacks(gfp);
+	return page ? hand_out(page) : page_slow(gfp);
 }
 
 LAB_PUBLIC LAB_HOT void *labyrinth_alloc_page(labyrinth_gfp_t gfp)
@@ -169,41 +145,42 @@ LAB_PUBLIC LAB_HOT void *labyrinth_alloc_page(labyrinth_gfp_t gfp)
 	return page;
 }
 
-static void *pages_from_zone(const struct shelf *shelf, labyrinth_gfp_t gfp, unsigned int order)
+/* several pages; @gfp checked and effective */
+static void *pages_alloc(labyrinth_gfp_t gfp, unsigned int order)
 {
-	struct lab_zone *zone = &lab_zones[shelf->zone];
 	struct lab_frames frames;
+	void *pages;
 
-	if (!lab_reserve_is_ours(shelf->zone) ||
-	    !lab_reserve_take(shelf->zone, order, floor_of(zone, gfp), &frames))
-		return NULL;
-	lab_word_set(&lab_frame_at(frames.pfn)->npages, order);
-	lab_kind_fill(frames.pfn + 1, (1ul << order) - 1, LAB_KIND_BODY);
-	lab_kind_set(frames.pfn, LAB_KIND_ORDER);
-	if (gfp & LABYRINTH___GFP_ZERO)
-		lab_os_clear(lab_frame_address(frames.pfn), LAB_PAGE_BYTES << order);
-	return lab_frame_address(frames.pfn);
+	if (gfp & LABYRINTH___GFP_EXCLUSIVE)
+		return exclusive(gfp, order);
+	if (!lab_gfp_alloc(gfp, order, &frames))
+		return gfp & LABYRINTH___GFP_DIRECT_RECLAIM ? fail(ENOMEM) : NULL;
+	pages = lab_frame_address(frames.pfn);
+	mark_order(frames.pfn, order);
+	clear_unless(frames.nclean == 1u << order, gfp, pages, order);
+	return pages;
 }
 
 LAB_PUBLIC void *labyrinth_alloc_pages(labyrinth_gfp_t gfp, unsigned int order)
 {
-	const struct shelf *shelf = shelf_of(gfp);
-	void *pages;
-
 	if (order == 0)
 		return page_alloc(gfp);
-	if (order > LABYRINTH_MAX_PAGE_ORDER || gfp & ~GFP_KNOWN)
+	if (!lab_gfp_check(&gfp, order))
 		return fail(EINVAL);
-	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM) {
-		lab_reserve_revive(shelf->zone);
-		lab_reserve_refill(shelf->zone);
-	}
-	pages = pages_from_zone(shelf, gfp, order);
-	if (pages || !(gfp & LABYRINTH___GFP_DIRECT_RECLAIM))
-		return pages;
-	if (!(gfp & LABYRINTH___GFP_EXCLUSIVE))
-		pages = pages_from_heap(gfp, order);
-	return pages ? pages : fail(ENOMEM);
+	return pages_alloc(lab_gfp_effective(gfp), order);
+}
+
+LAB_PUBLIC void *labyrinth_get_zeroed_page(labyrinth_gfp_t gfp)
+{
+	return page_alloc(gfp | LABYRINTH___GFP_ZERO);
+}
+
+/* the flags are the kernel's: no refiller, no report, no reserve below min */
+LAB_PUBLIC void *labyrinth_alloc_pages_nolock(unsigned int order)
+{
+	return labyrinth_alloc_pages(LABYRINTH___GFP_NOWARN | LABYRINTH___GFP_ZERO |
+					     LABYRINTH___GFP_NOMEMALLOC | LABYRINTH___GFP_COMP,
+				     order);
 }
 
 /* ---- giving back ---- */
@@ -228,6 +205,10 @@ static LAB_NOINLINE void pages_return(void *page, unsigned int order)
 
 	if (!page)
 		return;
+	if (lab_mem_kind(page) == LAB_KIND_EXCL) {
+		lab_excl_page_free(page, order);
+		return;
+	}
 	if (lab_mem_kind(page) != LAB_KIND_ORDER || (uintptr_t)page % LAB_PAGE_BYTES ||
 	    lab_word_get(&lab_frame_at(pfn)->npages) != order) {
 		lab_report_page(page, order);
@@ -237,15 +218,12 @@ static LAB_NOINLINE void pages_return(void *page, unsigned int order)
 	lab_zone_give(pfn, 1u << order);
 }
 
-/* the exclusive zone, several pages, one from the heap, misuse; sections out of line */
+/* several pages, one from the heap, misuse; sections out of line */
 static LAB_NOINLINE void page_free_slow(void *page)
 {
-	uint8_t kind = lab_mem_kind(page);
-	const struct shelf *shelf = &shelves[kind == LAB_KIND_EXCL];
-
-	if ((uintptr_t)page % LAB_PAGE_BYTES == 0 && kind == shelf->kind) {
-		lab_kind_set(lab_pfn_of(page), shelf->cls);
-		page_unstacked(page, shelf->cls);
+	if ((uintptr_t)page % LAB_PAGE_BYTES == 0 && lab_mem_kind(page) == LAB_KIND_API) {
+		lab_kind_set(lab_pfn_of(page), LAB_PCP_API);
+		page_unstacked(page, LAB_PCP_API);
 	} else {
 		pages_return(page, 0);
 	}
@@ -271,11 +249,7 @@ LAB_PUBLIC LAB_HOT void labyrinth_free_page(void *page)
 		page_shelve(page, &lab_mem.kind[pfn], LAB_PCP_API);
 		return;
 	}
-	/* one compare with memory each is shorter than a byte kept for two */
-	lab_forget();
-	if (LAB_LIKELY(lab_byte_own(&lab_mem.kind[pfn]) == LAB_KIND_EXCL))
-		page_shelve(page, &lab_mem.kind[pfn], LAB_PCP_EXCL);
-	else
+	if (LAB_UNLIKELY(!lab_excl_shelve(page)))
 		page_free_slow(page);
 }
 

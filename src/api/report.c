@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/report.h"
 #include "base/fail.h"
+#include "page/exclusive.h"
 
 static const char *const verb_name[] = { "free", "realloc", "malloc_usable_size" };
 
@@ -86,7 +87,7 @@ _Noreturn void lab_report_block(const void *ptr, enum lab_verb verb)
 	case LAB_KIND_EXCL:
 	case LAB_KIND_ORDER:
 	case LAB_PCP_API:
-	case LAB_PCP_EXCL:
+	case LAB_PCP_ZERO:
 		put_which(&line, ptr, verb, " which is a page of labyrinth_alloc_pages()");
 		break;
 	default:
@@ -96,39 +97,71 @@ _Noreturn void lab_report_block(const void *ptr, enum lab_verb verb)
 	lab_die();
 }
 
-/* a live page of ours, or the first of several */
-static bool is_page(const void *page, uint8_t kind)
+/* the owner byte of an exclusive page; of a parent's, as if inside of one */
+static uint8_t owner_of(const void *page)
 {
-	return (uintptr_t)page % LAB_PAGE_BYTES == 0 &&
-	       (kind == LAB_KIND_API || kind == LAB_KIND_EXCL || kind == LAB_KIND_ORDER);
+	return lab_excl_contains(page) ? lab_byte_get(lab_excl_owner(page)) : LAB_EXCL_BODY;
+}
+
+/* log2 of the pages in use that begin at @page; -1: none do */
+static int live_order(const void *page, uint8_t kind)
+{
+	if ((uintptr_t)page % LAB_PAGE_BYTES)
+		return -1;
+	if (kind == LAB_KIND_API)
+		return 0;
+	if (kind == LAB_KIND_ORDER)
+		return (int)lab_word_get(&lab_frame_at(lab_pfn_of(page))->npages);
+	if (kind == LAB_KIND_EXCL && owner_of(page) >= LAB_EXCL_LIVE)
+		return (int)(owner_of(page) - LAB_EXCL_LIVE);
+	return -1;
 }
 
 static bool was_page(const void *page, uint8_t kind)
 {
 	if ((uintptr_t)page % LAB_PAGE_BYTES)
 		return false;
-	return kind == LAB_PCP_API || kind == LAB_PCP_EXCL ||
+	if (kind == LAB_KIND_EXCL)
+		return owner_of(page) < LAB_EXCL_BODY;
+	return kind == LAB_PCP_API || kind == LAB_PCP_ZERO ||
 	       (kind == LAB_KIND_FREE && lab_mem_covers(page));
 }
 
 void lab_report_page(const void *page, unsigned int order)
 {
 	uint8_t kind = lab_mem_kind(page);
+	int live = live_order(page, kind);
 	struct lab_line line;
 
 	lab_line_start_bug(&line);
-	lab_line_str(&line, !is_page(page, kind) && was_page(page, kind) ? "double free of page "
-									 : "free of page ");
+	lab_line_str(&line,
+		     live < 0 && was_page(page, kind) ? "double free of page " : "free of page ");
 	lab_line_hex(&line, (uintptr_t)page);
-	if (is_page(page, kind)) {
+	if (live >= 0) {
 		lab_line_str(&line, " with order ");
 		lab_line_dec(&line, order);
 		lab_line_str(&line, ", allocated with order ");
-		lab_line_dec(&line,
-			     kind != LAB_KIND_ORDER
-				     ? 0
-				     : lab_word_get(&lab_frame_at(lab_pfn_of(page))->npages));
+		lab_line_dec(&line, (uint64_t)live);
 	} else if (!was_page(page, kind)) {
+		lab_line_str(&line, " which is not from labyrinth_alloc_pages()");
+	}
+	(void)lab_line_put(&line, 2);
+}
+
+void lab_report_split(const void *page, unsigned int order)
+{
+	int live = live_order(page, lab_mem_kind(page));
+	struct lab_line line;
+
+	lab_line_start_bug(&line);
+	lab_line_str(&line, "split of page ");
+	lab_line_hex(&line, (uintptr_t)page);
+	lab_line_str(&line, " with order ");
+	lab_line_dec(&line, order);
+	if (live >= 0) {
+		lab_line_str(&line, ", allocated with order ");
+		lab_line_dec(&line, (uint64_t)live);
+	} else {
 		lab_line_str(&line, " which is not from labyrinth_alloc_pages()");
 	}
 	(void)lab_line_put(&line, 2);

@@ -20,4 +20,7 @@ _Noreturn void lab_report_block(const void *ptr, enum lab_verb verb);
  */
 LAB_COLD void lab_report_page(const void *page, unsigned int order);
 
+/** lab_report_split() - the same for labyrinth_split_page(): nothing was split */
+void lab_report_split(const void *page, unsigned int order);
+
 #endif /* LAB_API_REPORT_H */

@@ -4,6 +4,8 @@
 #include "base/fail.h"
 #include "labyrinth.h"
 #include "page/event.h"
+#include "page/highatomic.h"
+#include "page/reserve.h"
 #include "page/zone.h"
 #include "pcp/pcp.h"
 
@@ -81,8 +83,8 @@ LAB_PUBLIC int labyrinth_zone_info(enum labyrinth_zone id, struct labyrinth_zone
 	info->taken = lab_word_get(&zone->taken);
 	info->failed = lab_word_get(&zone->failed);
 	info->cap = lab_word_get(&zone->cap);
-	info->reserved_highatomic = 0;
-	info->free_zeroed = 0;
+	info->reserved_highatomic = id == LABYRINTH_ZONE_RESERVE ? lab_highatomic_frames() : 0;
+	info->free_zeroed = id == LABYRINTH_ZONE_RESERVE ? lab_reserve_free_zeroed() : 0;
 	return 0;
 }
 
@@ -127,6 +129,9 @@ static LAB_NOINLINE int put_zone(int fd, long pid, enum labyrinth_zone id)
 		put(&line, " low ", info.low);
 		put(&line, " high ", info.high);
 		put(&line, " locked ", info.locked);
+		put(&line, " cap ", info.cap);
+		put(&line, " highatomic ", info.reserved_highatomic);
+		put(&line, " zeroed ", info.free_zeroed);
 	}
 	put(&line, " taken ", info.taken);
 	put(&line, " failed ", info.failed);

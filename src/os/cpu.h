@@ -22,12 +22,30 @@
  */
 extern LAB_HIDDEN lab_word_t lab_rseq_gate;
 
-/** lab_rseq_open() - look at the gate once; @gate receives what it held */
-static LAB_ALWAYS_INLINE bool lab_rseq_open(uint64_t *gate)
+/*
+ * The same for malloc()'s hot path alone, which passes one gate in any case: odd
+ * as well when the layers above want to see every request.
+ */
+extern LAB_HIDDEN lab_word_t lab_hot_gate;
+
+/** lab_gate_open() - look at a gate once; @gate receives what it held */
+static LAB_ALWAYS_INLINE bool lab_gate_open(const lab_word_t *which, uint64_t *gate)
 {
-	*gate = lab_word_get(&lab_rseq_gate);
+	*gate = lab_word_get(which);
 	return LAB_LIKELY(!(*gate & 1));
 }
+
+static LAB_ALWAYS_INLINE bool lab_rseq_open(uint64_t *gate)
+{
+	return lab_gate_open(&lab_rseq_gate, gate);
+}
+
+/**
+ * lab_hot_close() - from now on malloc() goes its slow path, for good
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.
+ */
+void lab_hot_close(void);
 
 /**
  * lab_cpu_init() - find libc's rseq registration
@@ -47,6 +65,46 @@ void lab_cpu_fini(void);
  */
 void lab_vfork_enter(void);
 void lab_vfork_leave(void);
+
+/** lab_vfork_lives() - does a child of vfork() run on our memory; are we one, maybe */
+static inline bool lab_vfork_lives(void)
+{
+	uint64_t gate = lab_word_get(&lab_rseq_gate);
+
+	return gate & 1 && gate >> 1;
+}
+
+/* the count of a stack that belongs to who has shut it */
+#define LAB_RSEQ_SHUT 0xffffffffu
+
+/**
+ * lab_rseq_claim() - become the one who works on the stacks of other CPUs
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.  No system call.
+ * Order:   acquires [drain.claim].
+ * Return:  false: somebody else of this process is at it.
+ */
+LAB_NODISCARD bool lab_rseq_claim(void);
+
+/** lab_rseq_unclaim() - the end of it; releases [drain.claim] */
+void lab_rseq_unclaim(void);
+
+/** lab_rseq_is_claimed() - is somebody of this process at it; a hint */
+bool lab_rseq_is_claimed(void);
+
+/**
+ * lab_rseq_barrier() - have the kernel restart every sequence that is under way
+ *
+ * On return those that come see all that the caller stored before, and the caller
+ * sees all that they stored.  membarrier(2), 0.5 to 5 us.
+ *
+ * Return: true; false: not possible here (old kernel, sandbox, a child of vfork()
+ *         lives, and may be us).
+ */
+LAB_NODISCARD bool lab_rseq_barrier(void);
+
+/** lab_cpus_nr() - CPUs from this number on do not exist; at most LAB_NR_CPUS */
+unsigned int lab_cpus_nr(void);
 
 /** lab_cpus_ours() - for each CPU: may the calling thread run there now */
 void lab_cpus_ours(lab_byte_t ours[LAB_NR_CPUS]);

@@ -34,6 +34,9 @@ int lab_os_unmap(uintptr_t addr, size_t bytes);
 /** lab_os_discard() - give the memory back, keep the range; it reads as zero */
 LAB_NODISCARD int lab_os_discard(uintptr_t addr, size_t bytes);
 
+/** lab_os_discard_locked() - the same for memory that is locked in place */
+LAB_NODISCARD int lab_os_discard_locked(uintptr_t addr, size_t bytes);
+
 /** lab_os_move() - move pages to a range that the caller owns (mremap) */
 LAB_NODISCARD int lab_os_move(uintptr_t from, size_t from_bytes, uintptr_t to, size_t to_bytes);
 
@@ -49,15 +52,40 @@ LAB_NODISCARD int lab_os_populate(uintptr_t addr, size_t bytes);
 LAB_NODISCARD int lab_os_lock_on_fault(uintptr_t addr, size_t bytes);
 
 /** lab_os_no_huge(), lab_os_wipe_on_fork(), lab_os_unmergeable() - advice */
+/* lab_os_keep_on_fork() undoes the second one */
 int lab_os_no_huge(uintptr_t addr, size_t bytes);
 int lab_os_wipe_on_fork(uintptr_t addr, size_t bytes);
+int lab_os_keep_on_fork(uintptr_t addr, size_t bytes);
 int lab_os_unmergeable(uintptr_t addr, size_t bytes);
+
+/** lab_os_no_dump() - advice: leave it out of core dumps */
+int lab_os_no_dump(uintptr_t addr, size_t bytes);
+
+/** lab_os_no_access() - whoever touches the range gets SIGSEGV; its flags stay */
+LAB_NODISCARD int lab_os_no_access(uintptr_t addr, size_t bytes);
+
+/** lab_os_lock_limit() - RLIMIT_MEMLOCK, bytes; UINT64_MAX: none, or not known */
+uint64_t lab_os_lock_limit(void);
 
 /** lab_os_name() - name a mapping in /proc/PID/maps; best effort */
 void lab_os_name(uintptr_t addr, size_t bytes, const char *name);
 
 /** lab_os_clock_ms() - a coarse monotonic clock; 0 before lab_os_ready() */
 uint64_t lab_os_clock_ms(void);
+
+/**
+ * lab_os_clock_is_free() - is lab_os_clock_ms() answered without a system call
+ *
+ * False where there is no vDSO (valgrind, emulators): an atomic request then
+ * does without the time.
+ */
+bool lab_os_clock_is_free(void);
+
+/** lab_os_gettid() - the calling thread, as the kernel numbers it; a system call */
+long lab_os_gettid(void);
+
+/** lab_os_comm() - what execve(2) was given, without its directories; no system call */
+const char *lab_os_comm(void);
 
 /**
  * lab_os_set_ready() - libc may be called from now on

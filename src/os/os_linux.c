@@ -2,8 +2,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/sys.h"
@@ -117,6 +119,18 @@ int lab_os_discard(uintptr_t addr, size_t bytes)
 	return advise(addr, bytes, MADV_DONTNEED);
 }
 
+/* before Linux 5.18, unless the headers know better */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+int lab_os_discard_locked(uintptr_t addr, size_t bytes)
+{
+	int err = advise(addr, bytes, MADV_DONTNEED_LOCKED);
+
+	return err == -EINVAL ? lab_os_discard(addr, bytes) : err;
+}
+
 int lab_os_move(uintptr_t from, size_t from_bytes, uintptr_t to, size_t to_bytes)
 {
 	long got;
@@ -158,9 +172,35 @@ int lab_os_wipe_on_fork(uintptr_t addr, size_t bytes)
 	return advise(addr, bytes, MADV_WIPEONFORK);
 }
 
+int lab_os_keep_on_fork(uintptr_t addr, size_t bytes)
+{
+	return advise(addr, bytes, MADV_KEEPONFORK);
+}
+
 int lab_os_unmergeable(uintptr_t addr, size_t bytes)
 {
 	return advise(addr, bytes, MADV_UNMERGEABLE);
+}
+
+int lab_os_no_dump(uintptr_t addr, size_t bytes)
+{
+	return advise(addr, bytes, MADV_DONTDUMP);
+}
+
+int lab_os_no_access(uintptr_t addr, size_t bytes)
+{
+	if (seam())
+		return -ENOMEM;
+	return (int)lab_sys6(SYS_mprotect, (long)addr, (long)bytes, PROT_NONE, 0, 0, 0);
+}
+
+uint64_t lab_os_lock_limit(void)
+{
+	struct rlimit limit;
+
+	if (lab_sys6(SYS_prlimit64, 0, RLIMIT_MEMLOCK, 0, (long)&limit, 0, 0))
+		return UINT64_MAX;
+	return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
 void lab_os_name(uintptr_t addr, size_t bytes, const char *name)
@@ -176,6 +216,28 @@ uint64_t lab_os_clock_ms(void)
 	if (!ready || clock_gettime(CLOCK_MONOTONIC_COARSE, &now))
 		return 0;
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+bool lab_os_clock_is_free(void)
+{
+	/* the coarse clocks are read from memory whatever the clock source is */
+	return ready && getauxval(AT_SYSINFO_EHDR) != 0;
+}
+
+long lab_os_gettid(void)
+{
+	return lab_sys6(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+const char *lab_os_comm(void)
+{
+	const char *path = ready ? (const char *)getauxval(AT_EXECFN) : NULL;
+	const char *name = path ? path : "?";
+
+	for (; path && *path; path++)
+		if (*path == '/' && path[1])
+			name = path + 1;
+	return name;
 }
 
 void lab_os_set_ready(void)

@@ -4,7 +4,7 @@
 #define LAB_OS_RSEQ_H
 
 #if defined(__x86_64__) && !defined(LAB_NO_RSEQ)
-#include "os/rseq_x86_64.h"
+#include "os/rseq_many_x86_64.h"
 #else
 #include "os/rseq_none.h"
 #endif

@@ -37,4 +37,12 @@ static inline enum lab_rseq_result lab_rseq_pop_many(uint64_t gate, void *stack,
 	return LAB_RSEQ_NOCPU;
 }
 
+static inline enum lab_rseq_result lab_rseq_push_many(uint64_t gate, void *stack, uint32_t cap,
+						      void *const *from, uint32_t want,
+						      uint32_t *got)
+{
+	(void)gate, (void)stack, (void)cap, (void)from, (void)want, (void)got;
+	return LAB_RSEQ_NOCPU;
+}
+
 #endif /* LAB_OS_RSEQ_NONE_H */

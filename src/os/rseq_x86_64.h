@@ -10,7 +10,9 @@
  * before the commit is invisible: it lies above the stack's count.
  *
  * A stack is a header, whose first 32 bits are the count, and slots from
- * byte 8 on: the top entry lies at header + 8 * count.
+ * byte 8 on: the top entry lies at header + 8 * count.  A count of LAB_RSEQ_SHUT,
+ * less than empty to who takes and more than full to who puts, makes every
+ * sequence leave without a store: see pcp/pcp.c.
  */
 #ifndef LAB_OS_RSEQ_X86_64_H
 #define LAB_OS_RSEQ_X86_64_H
@@ -56,6 +58,7 @@ static_assert(LAB_CPU_SHIFT == 16, "the sequences load the CPU number shifted");
 #define LAB_RSEQ_INPUT                                                                             \
 	[rseq] "r"(gate), [stack] "r"(stack), [ncpu] "i"((LAB_NR_CPUS - 1) << LAB_CPU_SHIFT)
 
+/* acquire: pairs with stack_reopen(), pcp.c: x86 loads in order [stack.shut] */
 enum lab_rseq_result { LAB_RSEQ_DONE, LAB_RSEQ_EDGE, LAB_RSEQ_ABORTED, LAB_RSEQ_NOCPU };
 
 /**
@@ -75,7 +78,7 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop(uint64_t gate, void *
 
 	__asm__ goto volatile(LAB_RSEQ_BEGIN
 			      "subl $1, %k[count]\n\t"
-			      "jc %l[edge]\n\t"
+			      "jl %l[edge]\n\t"
 			      "movq 8(%[at], %[count], 8), %[entry]\n\t" LAB_RSEQ_COMMIT
 			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&a"(entry)
 			      : LAB_RSEQ_INPUT
@@ -116,86 +119,6 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push(uint64_t gate, void 
 	return LAB_RSEQ_DONE;
 edge:
 	return LAB_RSEQ_EDGE;
-nocpu:
-	return LAB_RSEQ_NOCPU;
-aborted:
-	return LAB_RSEQ_ABORTED;
-}
-
-/**
- * lab_rseq_push_mask() - put objects on this CPU's stack, as many as it holds
- * @first: address of the object of bit 0 of the mask
- * @size:  bytes from one object to the next
- * @mask:  which; receives those that found no room
- *
- * Writes slots above the count, then commits all by storing the new count.
- */
-static inline enum lab_rseq_result lab_rseq_push_mask(uint64_t gate, void *stack, uint32_t cap,
-						      const char *first, size_t size,
-						      uint64_t *mask)
-{
-	uintptr_t at, count, left, object;
-
-	__asm__ goto volatile(
-		LAB_RSEQ_BEGIN "movq %[mask], %[left]\n"
-			       "5:\n\t"
-			       "testq %[left], %[left]\n\t"
-			       "jz 6f\n\t"
-			       "cmpl %[cap], %k[count]\n\t"
-			       "jae 6f\n\t"
-			       "bsfq %[left], %[object]\n\t"
-			       "imulq %[size], %[object]\n\t"
-			       "addq %[first], %[object]\n\t"
-			       "movq %[object], 8(%[at], %[count], 8)\n\t"
-			       "incl %k[count]\n\t"
-			       "leaq -1(%[left]), %[object]\n\t"
-			       "andq %[object], %[left]\n\t"
-			       "jmp 5b\n"
-			       "6:\n\t" LAB_RSEQ_COMMIT
-		: [at] "=&r"(at), [count] "=&r"(count), [left] "=&r"(left), [object] "=&r"(object)
-		: LAB_RSEQ_INPUT, [cap] "r"(cap), [first] "r"(first), [size] "r"(size),
-		  [mask] "r"(*mask)
-		: "memory", "cc"
-		: nocpu, aborted);
-	*mask = left;
-	return LAB_RSEQ_DONE;
-nocpu:
-	return LAB_RSEQ_NOCPU;
-aborted:
-	return LAB_RSEQ_ABORTED;
-}
-
-/**
- * lab_rseq_pop_many() - take up to @want entries off this CPU's stack
- * @to:  receives them, the top one first
- * @got: receives how many
- *
- * Copies first, then commits by storing the new count.
- */
-static inline enum lab_rseq_result lab_rseq_pop_many(uint64_t gate, void *stack, void **to,
-						     uint32_t want, uint32_t *got)
-{
-	uintptr_t at, count, n, entry;
-
-	__asm__ goto volatile(
-		LAB_RSEQ_BEGIN "xorl %k[n], %k[n]\n"
-			       "5:\n\t"
-			       "testl %k[count], %k[count]\n\t"
-			       "jz 6f\n\t"
-			       "cmpl %[want], %k[n]\n\t"
-			       "jae 6f\n\t"
-			       "movq (%[at], %[count], 8), %[entry]\n\t"
-			       "movq %[entry], (%[to], %[n], 8)\n\t"
-			       "decl %k[count]\n\t"
-			       "incl %k[n]\n\t"
-			       "jmp 5b\n"
-			       "6:\n\t" LAB_RSEQ_COMMIT
-		: [at] "=&r"(at), [count] "=&r"(count), [n] "=&r"(n), [entry] "=&r"(entry)
-		: LAB_RSEQ_INPUT, [to] "r"(to), [want] "r"(want)
-		: "memory", "cc"
-		: nocpu, aborted);
-	*got = (uint32_t)n;
-	return LAB_RSEQ_DONE;
 nocpu:
 	return LAB_RSEQ_NOCPU;
 aborted:

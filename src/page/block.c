@@ -211,6 +211,74 @@ unsigned int lab_block_take_some(size_t index, enum lab_zone_id zone, unsigned i
 	return got;
 }
 
+/* frames of one word that are free and, as @flip says, clean or not; their mask */
+static uint64_t take_chosen(struct lab_block *block, unsigned int word, uint64_t flip,
+			    unsigned int want)
+{
+	uint64_t seen = lab_word_get(&block->bits[word]), mask;
+
+	for (;;) {
+		mask = lab_lowest(seen & (lab_word_get(&block->clean[word]) ^ flip), want);
+		if (!mask)
+			return 0;
+		/* acquire: pairs with lab_bits_give() [pool.bits] */
+		if (atomic_compare_exchange_weak_explicit(&block->bits[word], &seen, seen & ~mask,
+							  memory_order_acquire,
+							  memory_order_relaxed))
+			return mask;
+	}
+}
+
+/* @flip: 0 for clean frames, all ones for dirty ones */
+static unsigned int take_by_clean(size_t index, enum lab_zone_id zone, unsigned int want,
+				  uint64_t flip, struct lab_frames *out)
+{
+	struct lab_block *block = lab_block_at(index);
+	uint64_t mask = 0, wrong;
+	unsigned int word, got;
+
+	while (!count_take(block, zone, want))
+		if ((want /= 2) == 0)
+			return 0;
+	for (word = 0; !mask && word < LAB_BLOCK_WORDS; word++)
+		mask = take_chosen(block, word, flip, want);
+	out->pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES + (word - 1) * 64);
+	/* while we chose, a frame may have been another's and come back otherwise */
+	wrong = mask & ~(lab_word_get(&block->clean[word - 1]) ^ flip);
+	mask &= ~wrong;
+	got = lab_popcount(mask);
+	out->nclean = clean_take(block, word - 1, mask);
+	out->mask = mask;
+	if (wrong)
+		(void)lab_bits_give(&block->bits[word - 1], wrong);
+	if (got < want)
+		count_give(block, want - got);
+	return got;
+}
+
+unsigned int lab_block_take_clean(size_t index, enum lab_zone_id zone, unsigned int want,
+				  struct lab_frames *out)
+{
+	return take_by_clean(index, zone, want, 0, out);
+}
+
+unsigned int lab_block_take_dirty(size_t index, enum lab_zone_id zone, unsigned int want,
+				  struct lab_frames *out)
+{
+	return take_by_clean(index, zone, want, ~0ull, out);
+}
+
+unsigned int lab_block_count_clean(size_t index)
+{
+	struct lab_block *block = lab_block_at(index);
+	unsigned int word, n = 0;
+
+	for (word = 0; word < LAB_BLOCK_WORDS; word++)
+		n += lab_popcount(lab_word_get(&block->bits[word]) &
+				  lab_word_get(&block->clean[word]));
+	return n;
+}
+
 /* a run inside one word of the bitmap; its first frame, or 512 */
 static unsigned int take_in_word(struct lab_block *block, unsigned int order)
 {

@@ -76,6 +76,18 @@ unsigned int lab_block_take_some(size_t index, enum lab_zone_id zone, unsigned i
 				 struct lab_frames *out);
 
 /**
+ * lab_block_take_clean(), lab_block_take_dirty() - the same, only frames that read
+ *	as zero, or that may not
+ */
+unsigned int lab_block_take_clean(size_t index, enum lab_zone_id zone, unsigned int want,
+				  struct lab_frames *out);
+unsigned int lab_block_take_dirty(size_t index, enum lab_zone_id zone, unsigned int want,
+				  struct lab_frames *out);
+
+/** lab_block_count_clean() - free frames that read as zero; a figure */
+unsigned int lab_block_count_clean(size_t index);
+
+/**
  * lab_block_take_run() - take 2^order aligned frames
  * @order: 0 .. LAB_BLOCK_ORDER
  *

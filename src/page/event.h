@@ -6,7 +6,7 @@
 #ifndef LAB_PAGE_EVENT_H
 #define LAB_PAGE_EVENT_H
 
-#include "base/word.h"
+#include "os/wiped.h"
 
 /* The order is that of enum labyrinth_event, labyrinth.h. */
 enum lab_event {
@@ -40,7 +40,10 @@ enum lab_event {
 	LAB_NR_EVENTS
 };
 
-extern LAB_HIDDEN lab_word_t lab_events[LAB_NR_EVENTS];
+static_assert(LAB_NR_EVENTS <= LAB_WIPED_EVENTS, "all have a place");
+
+/* In a child of fork() all begin anew. */
+#define lab_events (lab_wiped.events)
 
 /** lab_event_add() - it happened @n times more; wait-free, ordered with nothing */
 static inline void lab_event_add(enum lab_event event, uint64_t n)

@@ -41,9 +41,10 @@ typedef uint32_t lab_pfn_t;
 #define LAB_PFN_NONE UINT32_MAX
 
 /*
- * What a frame serves.  1 .. LAB_KIND_CLASS_MAX are the classes that the
- * layers above stack per CPU: slabs and single pages.  Whoever owns the frame
- * writes its kind.
+ * What a frame serves.  1 .. LAB_KIND_CLASS_MAX are classes: those that the
+ * layers above stack per CPU, slabs and single pages, and then those of slabs
+ * for atomic requests (slab/sizeclass.h).  Whoever owns the frame writes its
+ * kind.
  */
 enum lab_kind {
 	LAB_KIND_FREE = 0, /* in a zone, or nothing of ours */
@@ -55,6 +56,7 @@ enum lab_kind {
 	LAB_KIND_API,	 /* a page of the reserve, handed out; stacked it is a class */
 	LAB_KIND_EXCL,	 /* the same, of the exclusive zone */
 	LAB_KIND_ORDER,	 /* first frame of other API pages; order in the frame */
+	LAB_KIND_PARKED, /* of the reserve, beyond its cap: not in memory */
 };
 
 /* One per frame; a slab's or run's facts live in its first frame. */

@@ -2,7 +2,9 @@
 #include <errno.h>
 
 #include "os/os.h"
+#include "page/event.h"
 #include "page/reserve.h"
+#include "page/watermark.h"
 
 /* Frames that one refill makes resident: about 30 us of work. */
 enum { REFILL_STEP = 16 };
@@ -16,42 +18,79 @@ enum { REFILL_STEP = 16 };
  */
 enum { ORIGIN = 72 };
 
-static lab_pfn_t zone_pfn(const struct lab_zone *zone, size_t frame)
-{
-	return (lab_pfn_t)((lab_word_get(&zone->first) - 1) * LAB_BLOCK_FRAMES + ORIGIN + frame);
-}
-
-static uintptr_t zone_address(const struct lab_zone *zone, size_t frame)
-{
-	return (uintptr_t)lab_frame_address(zone_pfn(zone, frame));
-}
-
-static size_t blocks_for(uint64_t cap)
-{
-	return (ORIGIN + cap + LAB_BLOCK_FRAMES - 1) / LAB_BLOCK_FRAMES;
-}
-
-static size_t zone_blocks(const struct lab_zone *zone)
-{
-	return blocks_for(lab_word_get(&zone->cap));
-}
-
 /*
- * The kernel's fractions between the marks (delta is a quarter of min), but a
- * min of its own: the kernel's formula, made for gigabytes, leaves a zone of
- * this size next to nothing (a quarter of a small zone is what a handler that
- * finds the program out of memory has to live on).
+ * A zone's frames, in pieces: the first is there from the start, others are
+ * added as the cap is raised at run time.  A piece never goes away.
  */
-static void set_watermarks(struct lab_zone *zone)
-{
-	uint64_t min = lab_word_get(&zone->cap) / 4;
+enum { PIECES = 8 };
 
-	lab_word_set(&zone->min, min);
-	lab_word_set(&zone->low, min + min / 4);
-	lab_word_set(&zone->high, min + min / 2);
+struct piece {
+	lab_word_t first;  /* its first block */
+	lab_word_t frames; /* that it can hold; 0: no such piece, written last */
+};
+
+static struct piece pieces[LAB_NR_ZONES][PIECES];
+
+static uint64_t piece_frames(enum lab_zone_id id, unsigned int n)
+{
+	/* acquire: pairs with add_piece() [zone.piece] */
+	return n < PIECES ? atomic_load_explicit(&pieces[id][n].frames, memory_order_acquire) : 0;
+}
+
+static lab_pfn_t piece_pfn(enum lab_zone_id id, unsigned int n)
+{
+	return (lab_pfn_t)(lab_word_get(&pieces[id][n].first) * LAB_BLOCK_FRAMES +
+			   (n == 0 ? ORIGIN : 0));
+}
+
+/* frame number @frame of a zone; it is below the capacity */
+static lab_pfn_t zone_pfn(enum lab_zone_id id, uint64_t frame)
+{
+	unsigned int n;
+
+	for (n = 0; frame >= piece_frames(id, n); n++)
+		frame -= piece_frames(id, n);
+	return piece_pfn(id, n) + (lab_pfn_t)frame;
+}
+
+static uint64_t capacity(enum lab_zone_id id)
+{
+	uint64_t frames = 0, n;
+	unsigned int i;
+
+	for (i = 0; (n = piece_frames(id, i)); i++)
+		frames += n;
+	return frames;
+}
+
+static uintptr_t frame_address(lab_pfn_t pfn)
+{
+	return (uintptr_t)lab_frame_address(pfn);
 }
 
 /* ---- residency ---- */
+
+/* what an atomic request writes beside the page has to be resident too */
+static void touch_frames(lab_pfn_t pfn, unsigned int n)
+{
+	for (; n > 0; n--, pfn++) {
+		/* nobody has the frames yet, so each of these values is the right one */
+		lab_word_set(&lab_frame_at(pfn)->npages, 0);
+		lab_kind_set(pfn, LAB_KIND_FREE);
+		lab_byte_set(lab_live_byte(lab_frame_address(pfn), LAB_LIVE16_SHIFT), 0);
+		lab_byte_set(lab_live_byte(lab_frame_address(pfn), LAB_LIVE128_SHIFT), 0);
+	}
+}
+
+/* @n adjacent frames of one block are resident from now on, and read as zero */
+static void add_frames(enum lab_zone_id id, lab_pfn_t pfn, unsigned int n)
+{
+	lab_word_add(&lab_zone_at(id)->managed, n);
+	lab_event_add(LAB_EV_REFILL, n);
+	touch_frames(pfn, n);
+	lab_block_set_clean(pfn / LAB_BLOCK_FRAMES, pfn % LAB_BLOCK_FRAMES, n);
+	lab_zone_give(pfn, n);
+}
 
 static bool step_populate(uint64_t *raw, uint64_t limit_and_n)
 {
@@ -63,136 +102,208 @@ static bool step_populate(uint64_t *raw, uint64_t limit_and_n)
 	return true;
 }
 
-/* what an atomic request writes beside the page has to be resident too */
-static void touch_frames(const struct lab_zone *zone, uint64_t from, unsigned int n)
-{
-	for (; n > 0; n--, from++)
-		lab_word_set(&lab_frame_at(zone_pfn(zone, from))->npages, 0);
-}
-
+/* frames never used so far; a step may end short, at the end of a block */
 static int populate(enum lab_zone_id id, unsigned int step)
 {
-	struct lab_zone *zone = &lab_zones[id];
-	uint64_t from;
+	struct lab_zone *zone = lab_zone_at(id);
+	uint64_t limit = lab_word_get(&zone->cap) + lab_word_get(&zone->parked), from;
 	unsigned int n;
 	int err;
 
-	if (!lab_word_step(&zone->populated, &from, step_populate,
-			   lab_word_get(&zone->cap) << 16 | step, memory_order_relaxed,
-			   memory_order_relaxed))
+	if (limit > capacity(id))
+		limit = capacity(id);
+	if (!lab_word_step(&zone->populated, &from, step_populate, limit << 16 | step,
+			   memory_order_relaxed, memory_order_relaxed))
 		return -ENOMEM;
-	n = lab_word_get(&zone->cap) - from < step ? (unsigned int)(lab_word_get(&zone->cap) - from)
-						   : step;
-	err = lab_os_populate(zone_address(zone, from), n * LAB_PAGE_BYTES);
-	if (err) {
-		/* ours to try again, unless another step came after it */
-		(void)lab_word_swap(&zone->populated, from + n, from);
-		return err;
-	}
-	lab_word_add(&zone->managed, n);
-	touch_frames(zone, from, n);
-	while (n > 0) {
-		lab_pfn_t pfn = zone_pfn(zone, from);
+	for (n = limit - from < step ? (unsigned int)(limit - from) : step; n > 0;) {
+		lab_pfn_t pfn = zone_pfn(id, from);
 		unsigned int room = LAB_BLOCK_FRAMES - pfn % LAB_BLOCK_FRAMES;
 		unsigned int now = n < room ? n : room;
 
-		lab_zone_give(pfn, now);
+		err = lab_os_populate(frame_address(pfn), now * LAB_PAGE_BYTES);
+		if (err) {
+			/* ours to try again, unless another step came after it */
+			(void)lab_word_swap(&zone->populated, from + n, from);
+			return err;
+		}
+		add_frames(id, pfn, now);
 		from += now;
 		n -= now;
 	}
 	return 0;
 }
 
-/* One call at start locks all that will ever be resident, as it becomes so. */
-static void lock_all(struct lab_zone *zone)
-{
-	uint64_t cap = lab_word_get(&zone->cap);
-	int err = lab_os_lock_on_fault(zone_address(zone, 0), cap * LAB_PAGE_BYTES);
+/* ---- beyond the cap: frames that were given back ---- */
 
-	lab_word_set(&zone->locked, err ? 0 : cap);
+/* up to @n frames go back to the system; they stay the zone's, by their kind */
+static void park(enum lab_zone_id id, unsigned int n)
+{
+	struct lab_zone *zone = lab_zone_at(id);
+	struct lab_frames frames;
+	uint64_t left;
+
+	n = lab_reserve_take_some(id, n < 64 ? n : 64, lab_word_get(&zone->low), &frames);
+	lab_word_sub(&zone->taken, n);
+	for (left = n ? frames.mask : 0; left; left &= left - 1) {
+		lab_pfn_t pfn = frames.pfn + lab_ctz(left);
+
+		if (lab_os_discard_locked(frame_address(pfn), LAB_PAGE_BYTES)) {
+			lab_zone_give(pfn, 1);
+			continue;
+		}
+		lab_word_sub(&zone->managed, 1);
+		lab_word_add(&zone->parked, 1);
+		lab_kind_set(pfn, LAB_KIND_PARKED);
+	}
 }
 
-void lab_reserve_revive(enum lab_zone_id id)
+/* one parked frame is the zone's again; false: none, or refused */
+static bool unpark(enum lab_zone_id id)
 {
-	struct lab_zone *zone = &lab_zones[id];
-	uint64_t n = lab_word_get(&zone->populated);
+	struct lab_zone *zone = lab_zone_at(id);
+	uint64_t frame, end = lab_word_get(&zone->populated);
 
-	if (!lab_word_get(&zone->epoch) || lab_reserve_is_ours(id))
-		return;
-	lock_all(zone);
-	if (lab_os_populate(zone_address(zone, 0), n * LAB_PAGE_BYTES) == 0)
-		lab_word_set((lab_word_t *)(uintptr_t)lab_word_get(&zone->epoch), 1);
+	if (!lab_word_get(&zone->parked))
+		return false;
+	for (frame = 0; frame < end; frame++) {
+		lab_pfn_t pfn = zone_pfn(id, frame);
+		uint8_t kind = LAB_KIND_PARKED;
+
+		if (!atomic_compare_exchange_strong_explicit(&lab_mem.kind[pfn], &kind,
+							     LAB_KIND_FREE, memory_order_relaxed,
+							     memory_order_relaxed))
+			continue;
+		if (lab_os_populate(frame_address(pfn), LAB_PAGE_BYTES)) {
+			lab_kind_set(pfn, LAB_KIND_PARKED);
+			return false;
+		}
+		lab_word_sub(&zone->parked, 1);
+		add_frames(id, pfn, 1);
+		return true;
+	}
+	return false;
 }
 
 void lab_reserve_refill(enum lab_zone_id id)
 {
-	struct lab_zone *zone = &lab_zones[id];
+	struct lab_zone *zone = lab_zone_at(id);
+	uint64_t managed = lab_word_get(&zone->managed), cap = lab_word_get(&zone->cap);
+	unsigned int step;
 
-	if (LAB_UNLIKELY(!lab_reserve_is_ours(id)))
+	if (LAB_LIKELY(managed == cap && lab_word_get(&zone->free) >= lab_word_get(&zone->low)) ||
+	    LAB_UNLIKELY(!lab_reserve_is_ours(id)))
 		return;
-	if (lab_word_get(&zone->free) < lab_word_get(&zone->high) &&
-	    lab_word_get(&zone->populated) < lab_word_get(&zone->cap))
-		(void)populate(id, REFILL_STEP);
+	if (managed > cap) {
+		park(id, (unsigned int)(managed - cap));
+	} else if (managed < cap && lab_word_get(&zone->free) < lab_word_get(&zone->goal)) {
+		step = cap - managed < REFILL_STEP ? (unsigned int)(cap - managed) : REFILL_STEP;
+		if (lab_word_get(&zone->parked))
+			while (step > 0 && unpark(id))
+				step--;
+		else
+			(void)populate(id, step);
+	}
+	if (lab_word_get(&zone->managed) != managed)
+		lab_watermarks_update();
 }
 
-/*
- * The wipe-on-fork word lives in the first frame of the exclusive zone, which
- * is never handed out.  The reserve is inherited by a child as all memory is,
- * so its word is its own count of blocks: never zero.
- */
+/* ---- setting up ---- */
+
+/* One call locks all that will ever be resident, as it becomes so. */
+static void lock_from(enum lab_zone_id id, uint64_t from)
+{
+	struct lab_zone *zone = lab_zone_at(id);
+	uint64_t cap = lab_word_get(&zone->cap), skipped = 0, frames;
+	unsigned int n;
+
+	for (n = 0; (frames = piece_frames(id, n)); skipped += frames, n++) {
+		uint64_t first = from > skipped ? from - skipped : 0;
+		uint64_t end = cap - skipped < frames ? cap - skipped : frames;
+
+		if (cap <= skipped || first >= end)
+			continue;
+		if (lab_os_lock_on_fault(frame_address(piece_pfn(id, n) + (lab_pfn_t)first),
+					 (end - first) * LAB_PAGE_BYTES) == 0)
+			lab_word_add(&zone->locked, end - first);
+	}
+}
+
+/* The reserve is inherited by a child as all memory is: its word is never zero. */
 static void set_epoch(enum lab_zone_id id)
 {
-	struct lab_zone *zone = &lab_zones[id];
-	lab_word_t *word =
-		id == LAB_ZONE_EXCLUSIVE ? (lab_word_t *)zone_address(zone, 0) : &zone->first;
-	struct lab_frames frame;
-
-	if (id == LAB_ZONE_EXCLUSIVE) {
-		if (!lab_reserve_take(id, 0, 0, &frame))
-			return;
-		lab_kind_set(frame.pfn, LAB_KIND_BODY);
-		lab_word_set(word, 1);
-	}
-	lab_word_set(&zone->epoch, (uintptr_t)word);
+	lab_word_set(&lab_zone_at(id)->epoch, (uintptr_t)&pieces[id][0].frames);
 }
 
-static int claim_blocks(struct lab_zone *zone, enum lab_zone_id id, size_t n)
+/* blocks for @frames more, as piece @n */
+static int add_piece(enum lab_zone_id id, unsigned int n, uint64_t frames)
 {
+	struct piece *piece = &pieces[id][n];
+	struct lab_zone *heap = lab_zone_at(LAB_ZONE_HEAP);
+	uint64_t origin = n == 0 ? ORIGIN : 0;
+	size_t nblocks = (origin + frames + LAB_BLOCK_FRAMES - 1) / LAB_BLOCK_FRAMES;
 	bool clean;
-	size_t first = lab_run_take(n << LAB_BLOCK_SHIFT, 1ul << LAB_BLOCK_SHIFT, &clean), i;
+	size_t first = lab_run_take(nblocks << LAB_BLOCK_SHIFT, 1ul << LAB_BLOCK_SHIFT, &clean), i;
 
 	if (first == SIZE_MAX)
 		return -ENOMEM;
-	lab_word_sub(&lab_zones[LAB_ZONE_HEAP].managed, n * LAB_BLOCK_FRAMES);
-	lab_word_sub(&lab_zones[LAB_ZONE_HEAP].taken, n * LAB_BLOCK_FRAMES);
-	for (i = first; i < first + n; i++)
+	lab_word_sub(&heap->managed, nblocks * LAB_BLOCK_FRAMES);
+	lab_word_sub(&heap->taken, nblocks * LAB_BLOCK_FRAMES);
+	for (i = first; i < first + nblocks; i++)
 		lab_block_release(i, id, LAB_BLOCK_EMPTY);
-	lab_word_set(&zone->first, first + 1);
+	lab_os_no_huge((first << LAB_BLOCK_SHIFT) + lab_mem.base, nblocks << LAB_BLOCK_SHIFT);
+	lab_word_set(&piece->first, first);
+	/* release: pairs with piece_frames() [zone.piece] */
+	atomic_store_explicit(&piece->frames, nblocks * LAB_BLOCK_FRAMES - origin,
+			      memory_order_release);
 	return 0;
 }
 
 int lab_reserve_init(enum lab_zone_id id, unsigned int cap, unsigned int step)
 {
-	struct lab_zone *zone = &lab_zones[id];
-	size_t nblocks = blocks_for(cap), bytes = cap * LAB_PAGE_BYTES;
+	struct lab_zone *zone = lab_zone_at(id);
 	int err;
 
 	if (!cap)
 		return 0;
-	err = claim_blocks(zone, id, nblocks);
+	err = add_piece(id, 0, cap);
 	if (err)
 		return err;
 	lab_word_set(&zone->cap, cap);
-	set_watermarks(zone);
-	lab_os_no_huge(zone_address(zone, 0), bytes);
-	if (id == LAB_ZONE_EXCLUSIVE) {
-		lab_os_wipe_on_fork(zone_address(zone, 0), bytes);
-		lab_os_unmergeable(zone_address(zone, 0), bytes);
-	}
-	lock_all(zone);
+	lock_from(id, 0);
 	err = populate(id, step < cap ? step : cap);
+	lab_watermarks_update();
 	if (!err)
 		set_epoch(id);
+	return err;
+}
+
+static lab_word_t resizing;
+
+int lab_reserve_resize(uint64_t cap)
+{
+	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
+	uint64_t old = lab_word_get(&zone->cap), have = capacity(LAB_ZONE_RESERVE);
+	unsigned int n = 0;
+	int err = 0;
+
+	if (cap > LAB_RESERVE_MAX)
+		return -EINVAL;
+	/* one at a time; whoever is abandoned in here leaves the size as it is for good */
+	if (!lab_word_swap(&resizing, 0, 1))
+		return -EBUSY;
+	while (piece_frames(LAB_ZONE_RESERVE, n))
+		n++;
+	if (cap > have)
+		err = n < PIECES ? add_piece(LAB_ZONE_RESERVE, n, cap - have) : -ENOMEM;
+	if (!err) {
+		lab_word_set(&zone->cap, cap);
+		if (!old)
+			set_epoch(LAB_ZONE_RESERVE);
+		if (cap > old && cap > lab_word_get(&zone->locked))
+			lock_from(LAB_ZONE_RESERVE, lab_word_get(&zone->locked));
+		lab_watermarks_update();
+	}
+	lab_word_set(&resizing, 0);
 	return err;
 }
 
@@ -216,43 +327,125 @@ static bool count_take(struct lab_zone *zone, uint64_t floor, unsigned int n)
 			     memory_order_relaxed, memory_order_relaxed);
 }
 
+/* blocks of piece @n; 0: there is no such piece */
+static size_t piece_blocks(enum lab_zone_id id, unsigned int n, size_t *first)
+{
+	uint64_t frames = piece_frames(id, n);
+
+	*first = frames ? lab_word_get(&pieces[id][n].first) : 0;
+	return (frames + (n == 0 ? ORIGIN : 0)) / LAB_BLOCK_FRAMES;
+}
+
 bool lab_reserve_take(enum lab_zone_id id, unsigned int order, uint64_t floor,
 		      struct lab_frames *out)
 {
-	struct lab_zone *zone = &lab_zones[id];
-	size_t first = lab_word_get(&zone->first), i;
+	struct lab_zone *zone = lab_zone_at(id);
+	size_t first, i;
+	unsigned int n;
 
-	if (!first || !count_take(zone, floor, 1u << order))
-		goto failed;
-	for (i = 0; i < zone_blocks(zone); i++) {
-		if (lab_block_take_run(first - 1 + i, id, order, out)) {
-			lab_word_add(&zone->taken, 1ull << order);
-			return true;
+	if (!count_take(zone, floor, 1u << order))
+		return false;
+	for (n = 0; piece_blocks(id, n, &first); n++) {
+		for (i = first; i < first + piece_blocks(id, n, &first); i++) {
+			if (lab_block_take_run(i, id, order, out)) {
+				lab_word_add(&zone->taken, 1ull << order);
+				return true;
+			}
 		}
 	}
 	lab_word_add(&zone->free, 1ull << order);
-failed:
-	lab_word_add(&zone->failed, 1);
 	return false;
+}
+
+typedef unsigned int take_fn(size_t block, enum lab_zone_id zone, unsigned int want,
+			     struct lab_frames *out);
+
+static unsigned int take_some(enum lab_zone_id id, unsigned int want, uint64_t floor, take_fn *take,
+			      struct lab_frames *out)
+{
+	struct lab_zone *zone = lab_zone_at(id);
+	unsigned int got = 0, n;
+	size_t first, i;
+
+	while (want && !count_take(zone, floor, want))
+		want /= 2;
+	if (!want)
+		return 0;
+	for (n = 0; !got && piece_blocks(id, n, &first); n++)
+		for (i = first; !got && i < first + piece_blocks(id, n, &first); i++)
+			got = take(i, id, want, out);
+	if (got < want)
+		lab_word_add(&zone->free, want - got);
+	lab_word_add(&zone->taken, got);
+	return got;
 }
 
 unsigned int lab_reserve_take_some(enum lab_zone_id id, unsigned int want, uint64_t floor,
 				   struct lab_frames *out)
 {
-	struct lab_zone *zone = &lab_zones[id];
-	size_t first = lab_word_get(&zone->first), i;
-	unsigned int got = 0;
+	return take_some(id, want, floor, lab_block_take_some, out);
+}
 
-	if (!first)
+unsigned int lab_reserve_take_zeroed(unsigned int want, uint64_t floor, struct lab_frames *out)
+{
+	return take_some(LAB_ZONE_RESERVE, want, floor, lab_block_take_clean, out);
+}
+
+/* ---- pages that read as zero ---- */
+
+uint64_t lab_reserve_free_zeroed(void)
+{
+	uint64_t sum = 0;
+	unsigned int n;
+	size_t first, i;
+
+	for (n = 0; piece_blocks(LAB_ZONE_RESERVE, n, &first); n++)
+		for (i = first; i < first + piece_blocks(LAB_ZONE_RESERVE, n, &first); i++)
+			sum += lab_block_count_clean(i);
+	return sum;
+}
+
+/* pages to clear ahead: two for each that was missed */
+static lab_word_t zero_debt;
+enum { ZERO_AHEAD = 2, ZERO_DEBT_MAX = 64 };
+
+void lab_reserve_zero_miss(void)
+{
+	if (lab_word_get(&zero_debt) < ZERO_DEBT_MAX)
+		lab_word_add(&zero_debt, ZERO_AHEAD);
+}
+
+static bool step_pay(uint64_t *raw, uint64_t n)
+{
+	if (!*raw)
+		return false;
+	*raw -= *raw < n ? *raw : n;
+	return true;
+}
+
+unsigned int lab_reserve_zero_some(unsigned int want)
+{
+	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
+	struct lab_frames frames;
+	uint64_t left, debt;
+	unsigned int got;
+
+	if (LAB_LIKELY(!lab_word_get(&zero_debt)) ||
+	    !lab_word_step(&zero_debt, &debt, step_pay, want, memory_order_relaxed,
+			   memory_order_relaxed))
 		return 0;
-	while (want && !count_take(zone, floor, want))
-		want /= 2;
-	if (!want)
-		return 0;
-	for (i = 0; !got && i < zone_blocks(zone); i++)
-		got = lab_block_take_some(first - 1 + i, id, want, out);
-	if (got < want)
-		lab_word_add(&zone->free, want - got);
-	lab_word_add(&zone->taken, got);
+	want = debt < want ? (unsigned int)debt : want;
+	got = take_some(LAB_ZONE_RESERVE, want, lab_word_get(&zone->low), lab_block_take_dirty,
+			&frames);
+	lab_word_sub(&zone->taken, got);
+	for (left = got ? frames.mask : 0; left; left &= left - 1) {
+		lab_pfn_t pfn = frames.pfn + lab_ctz(left);
+
+		lab_os_clear(lab_frame_address(pfn), LAB_PAGE_BYTES);
+		lab_block_set_clean(pfn / LAB_BLOCK_FRAMES, pfn % LAB_BLOCK_FRAMES, 1);
+	}
+	if (got)
+		lab_zone_give_mask(frames.pfn, frames.mask);
+	lab_event_add(LAB_EV_ZEROED, got);
 	return got;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The resident zones: the reserve and the exclusive zone.  Their frames are
- * in memory, writable without a fault, and locked where RLIMIT_MEMLOCK allows.
- * Taking from them makes no system call and never waits.
+ * A resident zone, the reserve.  Its frames are in memory, writable without a
+ * fault, and locked where RLIMIT_MEMLOCK allows.  Taking from it makes no system
+ * call and never waits.  The other one is in page/exclusive.h.
  *
  * A zone starts small and is refilled a step at a time from ordinary slow
  * paths, up to its cap; the kernel's kswapd, without a thread.
@@ -14,7 +14,7 @@
 
 /**
  * lab_reserve_init() - set a resident zone up and make its first step resident
- * @id:   LAB_ZONE_RESERVE or LAB_ZONE_EXCLUSIVE
+ * @id:   LAB_ZONE_RESERVE
  * @cap:  frames it may grow to, 0: none
  * @step: frames to begin with
  *
@@ -23,21 +23,30 @@
  */
 int lab_reserve_init(enum lab_zone_id id, unsigned int cap, unsigned int step);
 
+/* the most frames that the reserve may have: 1 GiB */
+#define LAB_RESERVE_MAX (1u << 18)
+
 /**
- * lab_reserve_refill() - one step of residency, if the zone is below high
+ * lab_reserve_resize() - change the cap of the reserve at run time
+ * @cap: frames, 0 .. LAB_RESERVE_MAX
+ *
+ * What is above the new cap is given back by later refills, as it becomes free.
+ *
+ * Context: MT-Safe.  System calls.
+ * Return:  0, -EINVAL, -ENOMEM, or -EBUSY: another one is under way.
+ */
+int lab_reserve_resize(uint64_t cap);
+
+/**
+ * lab_reserve_refill() - one step towards the size that the zone should have
+ *
+ * Makes frames resident while fewer than the zone's goal are free, or gives
+ * back what is above the cap.
  *
  * Context: MT-Safe, AS-Safe.  Lock-free.  A system call (madvise), so never
  *          called for an atomic request.
  */
 void lab_reserve_refill(enum lab_zone_id id);
-
-/**
- * lab_reserve_revive() - make a zone resident that fork() wiped; else nothing
- *
- * Context: as lab_reserve_refill(), and mlock2(2): for page calls that may
- *          sleep, never from malloc(), see lab_os_lock_on_fault().
- */
-void lab_reserve_revive(enum lab_zone_id id);
 
 /**
  * lab_reserve_take() - 2^order frames, if @floor stay free
@@ -55,17 +64,38 @@ LAB_NODISCARD bool lab_reserve_take(enum lab_zone_id id, unsigned int order, uin
 unsigned int lab_reserve_take_some(enum lab_zone_id id, unsigned int want, uint64_t floor,
 				   struct lab_frames *out);
 
+/** lab_reserve_take_zeroed() - the same, only frames of the reserve that read as zero */
+unsigned int lab_reserve_take_zeroed(unsigned int want, uint64_t floor, struct lab_frames *out);
+
 /**
- * lab_reserve_is_ours() - is the zone resident in this process
+ * lab_reserve_zero_miss() - a request for zeroed pages had to clear one itself
  *
- * False in a child of fork() until it is revived, for the exclusive zone, which
- * the kernel wiped.  Also false before the zone is set up.
+ * Refills clear two pages ahead for each, so a program that never asks pays nothing.
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.
+ */
+void lab_reserve_zero_miss(void);
+
+/**
+ * lab_reserve_zero_some() - clear up to @want free frames of the reserve, as far as
+ *	there is demand
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.  About 50 ns each: for ordinary slow paths.
+ * Return:  how many.
+ */
+unsigned int lab_reserve_zero_some(unsigned int want);
+
+/** lab_reserve_free_zeroed() - free frames of the reserve that read as zero; a figure */
+uint64_t lab_reserve_free_zeroed(void);
+
+/**
+ * lab_reserve_is_ours() - has the zone been set up
  *
  * Context: MT-Safe, AS-Safe.  Wait-free.
  */
 static LAB_ALWAYS_INLINE bool lab_reserve_is_ours(enum lab_zone_id id)
 {
-	uintptr_t epoch = lab_word_get(&lab_zones[id].epoch);
+	uintptr_t epoch = lab_word_get(&lab_zone_at(id)->epoch);
 
 	return LAB_LIKELY(epoch != 0) && LAB_LIKELY(lab_word_get((lab_word_t *)epoch) != 0);
 }

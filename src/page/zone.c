@@ -2,7 +2,8 @@
 #include <errno.h>
 
 #include "os/os.h"
-#include "page/zone.h"
+#include "page/exclusive.h"
+#include "page/reserve.h"
 
 struct lab_zone lab_zones[LAB_NR_ZONES];
 
@@ -221,8 +222,12 @@ static unsigned int heap_take(const struct want *want, struct lab_frames *out)
 		got = heap_search(want, out);
 		if (LAB_LIKELY(got))
 			break;
-		if (lab_heap_map_some(growth()) == 0)
+		if (lab_heap_map_some(growth()) == 0) {
+			/* an ordinary slow path: a heap that grows has a reserve that grows */
+			lab_reserve_refill(LAB_ZONE_RESERVE);
+			lab_excl_refill();
 			continue;
+		}
 		/* another context may have given or grown meanwhile, or idle memory helps */
 		got = heap_search(want, out);
 		if (got)

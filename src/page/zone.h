@@ -21,20 +21,26 @@ struct lab_zone {
 	lab_word_t dirty; /* of free, those that use memory; heap only */
 	lab_word_t taken; /* ever */
 	lab_word_t failed;
-	lab_word_t min, low, high;
-	lab_word_t locked;    /* of managed, those that mlock() took */
-	lab_word_t cap;	      /* managed grows up to here */
-	lab_word_t populated; /* frames claimed for residency, first block on */
-	lab_word_t first;     /* 1 + first block; 0: none yet; not for the heap */
-	lab_word_t epoch;     /* address of the wipe-on-fork word; exclusive only */
+	lab_word_t min, low, high; /* page/watermark.h */
+	lab_word_t goal;	   /* free frames up to which the zone grows */
+	lab_word_t below;	   /* 1 from a crossing of low down until one up */
+	lab_word_t locked;	   /* of managed, those that mlock() took */
+	lab_word_t cap;		   /* managed grows up to here */
+	lab_word_t populated;	   /* frames claimed for residency, first block on */
+	lab_word_t parked;	   /* of those, given back since: beyond the cap */
+	lab_word_t epoch;	   /* address of the wipe-on-fork word; exclusive only */
 } LAB_LINE_ALIGNED;
 
+/* Of the exclusive zone only the cap is here, see page/exclusive.h. */
 extern LAB_HIDDEN struct lab_zone lab_zones[LAB_NR_ZONES];
+
+/** lab_zone_exclusive() - the figures of this process's exclusive zone; or, all 0, of none */
+struct lab_zone *lab_zone_exclusive(void);
 
 /** lab_zone_at() - a zone's figures */
 static inline struct lab_zone *lab_zone_at(enum lab_zone_id id)
 {
-	return &lab_zones[id];
+	return id == LAB_ZONE_EXCLUSIVE ? lab_zone_exclusive() : &lab_zones[id];
 }
 
 /** lab_zone_of() - the zone that a frame of ours belongs to */

@@ -22,7 +22,8 @@
 #define LAB_PCP_PAGE  73u /* pages that malloc hands out, heap's and reserve's */
 #define LAB_PCP_API   74u /* pages of the reserve, for labyrinth_alloc_page() */
 #define LAB_PCP_EXCL  75u /* pages of the exclusive zone */
-#define LAB_PCP_NR    76u
+#define LAB_PCP_ZERO  76u /* pages of the reserve that read as zero */
+#define LAB_PCP_NR    77u
 
 /*
  * Entries per stack: at most 32 KiB of the smallest objects, 64 KiB of any
@@ -57,17 +58,26 @@
 	 : (cls) <= 72u ? LAB_PCP_GROUP(cls, 57u, 39744u)                                          \
 	 : (cls) == 73u ? 41480u                                                                   \
 	 : (cls) == 74u ? 45576u                                                                   \
+	 : (cls) == 75u ? LAB_PCP_WIPED + 1048u                                                    \
 			: 46104u)
 
+/*
+ * Exclusive pages have their stacks in areas of their own, a second row of them,
+ * which fork() wipes: a child finds them empty, and no stack is write-protected
+ * in the parent.
+ */
+#define LAB_PCP_WIPED (LAB_NR_CPUS << LAB_CPU_SHIFT)
+
 struct lab_pcp_class {
-	uint16_t stack; /* LAB_PCP_STACK */
-	uint16_t cap;	/* LAB_PCP_CAP */
+	uint32_t stack; /* LAB_PCP_STACK */
+	uint32_t cap;	/* LAB_PCP_CAP */
 };
 
 /* The head of a stack; entry i of its slots lies at 8 * (i + 1) from here. */
 struct lab_pcp_stack {
 	uint32_t count;
 	lab_byte_t busy; /* trylock: 1 while somebody works on it */
+	uint16_t held;	 /* rseq: 1 + entries of a stack that is being drained, else 0 */
 	void *slot[];
 };
 static_assert(offsetof(struct lab_pcp_stack, slot) == 8, "the sequences know this layout");
@@ -77,7 +87,7 @@ struct lab_pcp_area {
 	char bytes[1u << LAB_CPU_SHIFT];
 };
 
-extern LAB_HIDDEN struct lab_pcp_area lab_pcp_area[LAB_NR_CPUS];
+extern LAB_HIDDEN struct lab_pcp_area lab_pcp_area[2 * LAB_NR_CPUS];
 extern LAB_HIDDEN const struct lab_pcp_class lab_pcp_class[LAB_PCP_NR];
 
 enum lab_pcp_backend { LAB_PCP_NONE, LAB_PCP_RSEQ, LAB_PCP_TRYLOCK };
@@ -89,25 +99,41 @@ enum lab_pcp_backend { LAB_PCP_NONE, LAB_PCP_RSEQ, LAB_PCP_TRYLOCK };
  */
 void lab_pcp_init(void);
 
+/**
+ * lab_pcp_touch_exclusive() - make the stacks of exclusive pages resident again
+ *
+ * After lab_excl_revive(): fork() has wiped them.
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.  A system call (sched_getaffinity).
+ */
+void lab_pcp_touch_exclusive(void);
+
 /** lab_pcp_fini() - back to no stacks at all; what they hold stays there */
 void lab_pcp_fini(void);
 
 enum lab_pcp_backend lab_pcp_backend(void);
 
 /**
- * lab_pcp_try_pop() - one attempt, under rseq alone: the hot path
+ * lab_pcp_try_pop_by(), lab_pcp_try_pop() - one attempt, under rseq alone: the hot path
+ * @by:    the gate to pass: lab_rseq_gate, or lab_hot_gate
  * @stack: LAB_PCP_STACK of the class
  * @entry: receives the object
  *
  * Context: MT-Safe, AS-Safe.  Wait-free.  No system call.
  * Return:  false: call lab_pcp_pop() before giving up.
  */
-LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_pop(size_t stack, void **entry)
+LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_pop_by(const lab_word_t *by, size_t stack,
+							       void **entry)
 {
 	uint64_t gate;
 
-	return lab_rseq_open(&gate) &&
-	       LAB_LIKELY(lab_rseq_pop(gate, lab_pcp_area->bytes + stack, entry) == LAB_RSEQ_DONE);
+	return lab_gate_open(by, &gate) &&
+	       LAB_LIKELY(lab_rseq_pop(gate, (char *)lab_pcp_area + stack, entry) == LAB_RSEQ_DONE);
+}
+
+LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_pop(size_t stack, void **entry)
+{
+	return lab_pcp_try_pop_by(&lab_rseq_gate, stack, entry);
 }
 
 /** lab_pcp_try_push() - the same; false: call lab_pcp_push() before giving up */
@@ -116,7 +142,7 @@ LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_push(size_t stack, uint3
 {
 	uint64_t gate;
 
-	return lab_rseq_open(&gate) && LAB_LIKELY(lab_rseq_push(gate, lab_pcp_area->bytes + stack,
+	return lab_rseq_open(&gate) && LAB_LIKELY(lab_rseq_push(gate, (char *)lab_pcp_area + stack,
 								cap, entry) == LAB_RSEQ_DONE);
 }
 
@@ -149,11 +175,48 @@ LAB_NODISCARD uint64_t lab_pcp_push_mask(unsigned int cls, const char *first, si
 					 uint64_t mask);
 
 /**
- * lab_pcp_pop_many() - take up to @want entries, the top one first
+ * lab_pcp_pop_many() - take up to @want entries off the top, the top one last
+ *
+ * @to may have been written beyond those that are returned.
  *
  * Return: how many; 0: empty, or not now.
  */
 unsigned int lab_pcp_pop_many(unsigned int cls, void **to, unsigned int want);
+
+/**
+ * lab_pcp_push_many() - put entries on this CPU's stack, the first of them first
+ *
+ * Return: how many of @n found room; the caller still owns the others.
+ */
+LAB_NODISCARD unsigned int lab_pcp_push_many(unsigned int cls, void *const *from, unsigned int n);
+
+/**
+ * lab_pcp_sink_t - takes entries that were on a stack
+ * @n: 1 .. LAB_PCP_CHUNK
+ */
+typedef void lab_pcp_sink_t(void *const *entries, unsigned int n);
+#define LAB_PCP_CHUNK 16u
+
+/**
+ * lab_pcp_drain_all() - empty the stacks of all CPUs
+ * @first: class; those up to @last are emptied at one go
+ * @sink:  gives the entries back to where they came from; must not use stacks
+ *
+ * Best effort, nobody waits: a stack that somebody is at work on is left out, and
+ * one that we are at work on is empty and full to everybody else, who go to the
+ * bitmaps.  Under rseq one thread drains at a time, others empty the stacks of
+ * their own CPU; so they do where the kernel has no membarrier(2) for sequences.
+ *
+ * Under rseq signals are blocked meanwhile, but those that our own instructions
+ * raise.  A handler of these that leaves by a jump, and a thread that is frozen
+ * here, leave the stacks that had entries shut: their CPUs use the bitmaps for
+ * these classes from there on.  fork() meanwhile: the child reopens them.
+ *
+ * Context: MT-Safe, AS-Safe, but for ordinary calls: system calls under rseq.
+ * Mirrors: drain_all_pages(), mm/page_alloc.c.
+ * Return:  how many entries went to @sink.
+ */
+size_t lab_pcp_drain_all(unsigned int first, unsigned int last, lab_pcp_sink_t *sink);
 
 /** lab_pcp_is_usable() - could this CPU's stack take anything now; a hint */
 bool lab_pcp_is_usable(unsigned int cls);

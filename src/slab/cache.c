@@ -226,7 +226,6 @@ void lab_cache_free(unsigned int cls, void *ptr)
 	gather_add(cls, &g, ptr);
 	flush_stack(cls, &g, lab_pcp_batch(cls));
 	gather_flush(cls, &g);
-	lab_heap_decay();
 }
 
 void lab_cache_trim(void)

@@ -16,6 +16,14 @@ static size_t blocks_of(size_t bytes)
 	return (bytes + BLOCK_BYTES - 1) >> LAB_BLOCK_SHIFT;
 }
 
+void *lab_large_make(lab_pfn_t pfn, unsigned int n)
+{
+	lab_word_set(&lab_frame_at(pfn)->npages, n);
+	lab_kind_fill(pfn + 1, n - 1, LAB_KIND_BODY);
+	lab_kind_set(pfn, LAB_KIND_LARGE);
+	return lab_frame_address(pfn);
+}
+
 static void *large_alloc(size_t size, size_t align, bool *clean)
 {
 	unsigned int n = (unsigned int)pages_of(size);
@@ -25,10 +33,7 @@ static void *large_alloc(size_t size, size_t align, bool *clean)
 	if (!lab_heap_take_run(n, order, &frames))
 		return NULL;
 	*clean = frames.nclean == n;
-	lab_word_set(&lab_frame_at(frames.pfn)->npages, n);
-	lab_kind_fill(frames.pfn + 1, n - 1, LAB_KIND_BODY);
-	lab_kind_set(frames.pfn, LAB_KIND_LARGE);
-	return lab_frame_address(frames.pfn);
+	return lab_large_make(frames.pfn, n);
 }
 
 static void *huge_alloc(size_t size, size_t align, bool *clean)
@@ -78,7 +83,6 @@ bool lab_large_free(void *ptr)
 		lab_kind_fill(pfn + 1, n - 1, LAB_KIND_FREE);
 		lab_zone_give(pfn, n);
 	}
-	lab_heap_decay();
 	return true;
 }
 

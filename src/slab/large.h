@@ -18,7 +18,15 @@
  */
 void *lab_large_alloc(size_t size, size_t align, bool *clean);
 
+/** lab_large_make() - @n adjacent frames of the caller's, in one block, become an object
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.  Return: its first byte.
+ */
+void *lab_large_make(lab_pfn_t pfn, unsigned int n);
+
 /** lab_large_free() - @ptr is the start of a large or huge object of ours
+ *
+ * No system call if its frames are the reserve's.
  *
  * Return: false: another context has freed it in this moment.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* malloc's single pages, between their stack and the zones. */
+#include "page/exclusive.h"
 #include "page/reserve.h"
 #include "slab/cache.h"
 
@@ -13,7 +14,7 @@ static unsigned int take_pages(struct lab_frames *out)
 
 	/* an ordinary slow path: the place where the reserve is refilled */
 	lab_reserve_refill(LAB_ZONE_RESERVE);
-	lab_reserve_refill(LAB_ZONE_EXCLUSIVE);
+	lab_excl_refill();
 	got = lab_reserve_take_some(LAB_ZONE_RESERVE, want, low, out);
 	return got ? got : lab_heap_take_some(want, out);
 }
@@ -83,7 +84,6 @@ void lab_page_free(void *ptr)
 	lab_pfn_t pfn = lab_pfn_of(ptr);
 
 	flush_pages(pfn & ~63u, 1ull << pfn % 64, lab_pcp_batch(LAB_PCP_PAGE));
-	lab_heap_decay();
 }
 
 void lab_page_trim(void)

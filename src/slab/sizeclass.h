@@ -44,6 +44,16 @@
 /* exact for all offsets in a slab of up to 256 KiB: 2^18 * 2^15 < 2^35 */
 #define LAB_RECIP_SHIFT 35
 
+/*
+ * Classes of atomic requests: slabs of one frame, from the reserve
+ * (slab/atomic.h).  Fewer than malloc()'s, because each in use ties up a frame:
+ * the largest sizes of which 2, 3, 4 ... fit into one.
+ */
+#define LAB_CLASS_ATOMIC LAB_PCP_NR
+#define LAB_NR_ATOMIC	 16u
+#define LAB_CLASS_END	 (LAB_CLASS_ATOMIC + LAB_NR_ATOMIC)
+#define LAB_ATOMIC_MAX	 2048u
+
 struct lab_class {
 	uint32_t size;	/* bytes of an object */
 	uint32_t recip; /* ceil(2^35 / size): offset * recip >> 35 is the index */
@@ -51,7 +61,8 @@ struct lab_class {
 	uint8_t order;	/* of its frames */
 };
 
-extern LAB_HIDDEN const struct lab_class lab_class[LAB_NR_CLASSES];
+/* by kind of frame: malloc()'s, then after a gap for pages the atomic ones */
+extern LAB_HIDDEN const struct lab_class lab_class[LAB_CLASS_END];
 
 /* the live map of a class: objects of less than 128 bytes need the fine one */
 #define LAB_LIVE_SHIFT_OF(c) ((c) <= 7u ? 4u : 7u)
@@ -70,7 +81,7 @@ struct lab_hot_kind {
 	uint16_t cap;
 	uint32_t shift;
 };
-extern LAB_HIDDEN const struct lab_hot_kind lab_hot_kind[LAB_PCP_NR];
+extern LAB_HIDDEN const struct lab_hot_kind lab_hot_kind[LAB_PCP_PAGE + 1];
 
 /* class of @size, 0 .. LAB_CLASS_MAX bytes; LAB_PCP_PAGE for a page */
 static LAB_ALWAYS_INLINE unsigned int lab_class_of(size_t size)

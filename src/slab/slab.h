@@ -30,7 +30,7 @@ union lab_slab_word {
 	};
 };
 static_assert(sizeof(union lab_slab_word) == 8, "slab state must stay one machine word");
-static_assert(LAB_NR_CLASSES < 1u << 8, "cls must be able to name every class");
+static_assert(LAB_CLASS_END <= 1u << 8, "cls must be able to name every class");
 
 /* What giving an object back brought about. */
 enum lab_slab_gift { LAB_SLAB_GAVE, LAB_SLAB_LIST_IT, LAB_SLAB_ALL_FREE };

@@ -22,6 +22,7 @@
 extern __typeof__(labyrinth_alloc_pages) labyrinth_alloc_pages __attribute__((weak));
 extern __typeof__(labyrinth_free_pages) labyrinth_free_pages __attribute__((weak));
 extern __typeof__(labyrinth_free_page) labyrinth_free_page __attribute__((weak));
+extern __typeof__(labyrinth_malloc) labyrinth_malloc __attribute__((weak));
 
 #define EXIT_NO_API 77
 
@@ -48,6 +49,20 @@ static inline void *get(size_t size)
 {
 	void *block = hide(malloc(size));
 
+	if (!block)
+		_exit(1);
+	memset(block, 0x5a, size);
+	return block;
+}
+
+/* a block from the reserve */
+static inline void *get_atomic(size_t size)
+{
+	void *block;
+
+	if (!labyrinth_malloc)
+		_exit(EXIT_NO_API);
+	block = hide(labyrinth_malloc(size, LABYRINTH_GFP_ATOMIC));
 	if (!block)
 		_exit(1);
 	memset(block, 0x5a, size);

@@ -166,6 +166,7 @@ const struct nested nesteds[] = {
 	{ "huge", set_up_huge, huge },
 	{ "resize", set_up_old, resize },
 	{ "trim", set_up_old, trim },
+	{ "objects", set_up_old_objects, objects },
 };
 const size_t nr_nesteds = sizeof(nesteds) / sizeof(*nesteds);
 const size_t nr_nested_fresh = 5;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The operations that are interrupted, each in the states that matter. */
 #include "api/init.h"
+#include "gfp/reclaim.h"
 #include "labyrinth.h"
 #include "page/zone.h"
 #include "slab/cache.h"
@@ -107,7 +108,7 @@ static void set_up_pages_warm(const struct scenario *s)
 	drop(take_pages((uint32_t)s->size2, s->arg));
 }
 
-static void target(int id)
+void target(int id)
 {
 	outcome = (struct outcome){ .seed = block_seed(id) };
 	outcome.target = disown(id);
@@ -284,6 +285,18 @@ static void op_purge(const struct scenario *s)
 	(void)lab_heap_purge(true);
 }
 
+static void op_drain(const struct scenario *s)
+{
+	(void)s;
+	(void)lab_pages_drain();
+}
+
+static void op_reclaim(const struct scenario *s)
+{
+	(void)s;
+	(void)lab_reclaim(LAB_ZONE_RESERVE, 0);
+}
+
 static void op_init(const struct scenario *s)
 {
 	(void)s;
@@ -311,6 +324,14 @@ static void op_init(const struct scenario *s)
 #define PAGES(n, set, op, gfp, st, order, flags)                                                   \
 	{                                                                                          \
 		n, set, op, LABYRINTH_PAGE_SIZE, gfp, st, order, flags                             \
+	}
+#define OBJECT(n, s, sort)                                                                         \
+	{                                                                                          \
+		"malloc atomic " n, set_up_object, op_object, s, 0, 0, sort, MAY_BE_NULL           \
+	}
+#define FREE_OBJECT(n, s, sort)                                                                    \
+	{                                                                                          \
+		"free atomic " n, set_up_free_object, op_free, s, 0, 0, sort, 0                    \
 	}
 #define KERNEL	    LABYRINTH_GFP_KERNEL
 #define ATOMIC	    LABYRINTH_GFP_ATOMIC
@@ -405,7 +426,25 @@ const struct scenario scenarios[] = {
 	PAGES("free_page exclusive, full", set_up_free_pages, op_free_page, EXCL, FULL, 0, 0),
 	PAGES("free_pages 3", set_up_free_pages, op_free_pages, KERNEL, FRESH, 3, 0),
 	PAGES("free_pages atomic 3", set_up_free_pages, op_free_pages, ATOMIC, FRESH, 3, 0),
+	OBJECT("1000, new slab", 1000, OBJ_FRESH),
+	OBJECT("1000, slab", 1000, OBJ_ACTIVE),
+	OBJECT("1000, full slab", 1000, OBJ_FULL),
+	OBJECT("1000, list", 1000, OBJ_LIST),
+	OBJECT("1000, none", 1000, OBJ_NONE),
+	OBJECT("1000, idle slab elsewhere", 1000, OBJ_IDLE),
+	OBJECT("24, slab", 24, OBJ_ACTIVE),
+	OBJECT("10000", 10000, OBJ_FRESH),
+	FREE_OBJECT("1000, the only one", 1000, OBJ_ACTIVE),
+	FREE_OBJECT("1000, the only one, low", 1000, OBJ_NONE),
+	FREE_OBJECT("1000, full slab", 1000, OBJ_LIST),
+	FREE_OBJECT("1000, sweep", 1000, OBJ_LAST),
+	FREE_OBJECT("24", 24, OBJ_ACTIVE),
+	FREE_OBJECT("10000", 10000, OBJ_ACTIVE),
+	{ "realloc atomic", set_up_realloc_object, op_realloc, 1000, 2000, 0, OBJ_ACTIVE, 0 },
+	{ "shrink atomic", set_up_object, op_shrink, 1000, 0, 0, OBJ_LIST, MAY_BE_NULL },
 	{ "malloc_trim", set_up_trim, op_trim, 200, 0, FRESH, 0, LONG },
+	{ "drain of all CPUs", set_up_trim, op_drain, 200, 0, FRESH, 0, 0 },
+	{ "direct reclaim", set_up_trim, op_reclaim, 200, 0, FRESH, 0, LONG },
 	{ "purge and unmap", set_up_trim, op_purge, 200, 0, FRESH, 0, LONG },
 };
 const size_t nr_scenarios = sizeof(scenarios) / sizeof(*scenarios);

@@ -2,8 +2,10 @@
 /* What only the inside of the library tells: states to start in, the audit. */
 #include "labyrinth.h"
 #include "os/cpu.h"
+#include "page/exclusive.h"
 #include "page/reserve.h"
 #include "pcp/pcp.h"
+#include "slab/atomic.h"
 #include "slab/cache.h"
 #include "step.h"
 
@@ -28,7 +30,7 @@ unsigned int class_of(size_t size)
 
 static struct lab_pcp_stack *stack_of(unsigned int cls)
 {
-	return (void *)(lab_pcp_area[lab_cpu_now()].bytes + lab_pcp_class[cls].stack);
+	return (void *)((char *)&lab_pcp_area[lab_cpu_now()] + lab_pcp_class[cls].stack);
 }
 
 unsigned int stack_count(unsigned int cls)
@@ -47,7 +49,11 @@ size_t stuck_bytes(void)
 	unsigned int cls;
 
 	for (cls = 1; cls < LAB_PCP_NR; cls++)
-		if (lab_byte_get(&stack_of(cls)->busy))
+		if (stack_count(cls) == LAB_RSEQ_SHUT)
+			/* by a drainer that was abandoned */
+			bytes += (stack_of(cls)->held ? stack_of(cls)->held - 1u : 0) *
+				 LAB_PAGE_BYTES;
+		else if (lab_byte_get(&stack_of(cls)->busy))
 			bytes += stack_count(cls) *
 				 (cls < LAB_NR_CLASSES ? lab_class[cls].size : LAB_PAGE_BYTES);
 	return bytes;
@@ -194,6 +200,10 @@ static void drain_pages(void)
 	for (cls = LAB_PCP_PAGE; cls < LAB_PCP_NR; cls++)
 		while ((n = lab_pcp_pop_many(cls, page, 64)))
 			for (i = 0; i < n; i++) {
+				if (cls == LAB_PCP_EXCL) {
+					lab_excl_unstack(page[i]);
+					continue;
+				}
 				lab_kind_set(lab_pfn_of(page[i]), LAB_KIND_FREE);
 				lab_zone_give(lab_pfn_of(page[i]), 1);
 			}
@@ -206,6 +216,7 @@ void settle(void)
 	unexhaust();
 	nr_spare = 0;
 	drop_all();
+	(void)lab_atomic_shrink();
 	drain_pages();
 	if (turn++ % 16 == 0)
 		(void)labyrinth_malloc_trim(0);
@@ -234,12 +245,15 @@ struct figures figures(void)
 struct sums {
 	uint64_t free[LAB_NR_ZONES];
 	uint64_t mapped;
-	uint64_t slabs[LAB_NR_CLASSES];
+	uint64_t slabs[LAB_CLASS_END];
 	bool strict;
 };
 
 static lab_byte_t *live_byte(const void *object, uint8_t cls)
 {
+	if (lab_is_atomic_class(cls))
+		return lab_live_byte(object, lab_class[cls].size < 128 ? LAB_LIVE16_SHIFT
+								       : LAB_LIVE128_SHIFT);
 	return lab_live_byte(object, lab_hot_kind[cls].shift);
 }
 
@@ -288,7 +302,11 @@ static void audit_frame(lab_pfn_t pfn, bool is_free, bool heap, struct sums *sum
 		fail("frame %u is free and serves kind %u", pfn, kind);
 	if (!is_free && heap && sums->strict && kind == LAB_KIND_FREE)
 		fail("frame %u is lost", pfn);
-	if (kind && kind < LAB_NR_CLASSES && pfn % (1u << lab_class[kind].order) == 0)
+	if (lab_is_atomic_class(kind) && heap)
+		fail("frame %u of the heap serves an atomic class", pfn);
+	if (lab_is_atomic_class(kind))
+		audit_slab(pfn, kind, sums);
+	else if (kind && kind < LAB_NR_CLASSES && pfn % (1u << lab_class[kind].order) == 0)
 		audit_slab(pfn, kind, sums);
 	else if (heap && sums->strict && kind >= LAB_NR_CLASSES)
 		fail("frame %u of kind %u is still in use", pfn, kind);
@@ -314,11 +332,39 @@ static void audit_block(size_t index, struct sums *sums)
 			    w.zone == LAB_ZONE_HEAP, sums);
 }
 
+/* the exclusive zone has a pool of its own, and owner bytes */
+static void audit_exclusive(bool strict)
+{
+	struct lab_excl *excl = lab_excl_now();
+	uint64_t free, bits;
+	size_t page, live = 0;
+
+	if (!lab_excl_is_ours())
+		return;
+	free = lab_word_get(&excl->zone.free);
+	bits = bits_in(excl->bits, (unsigned int)excl->nwords);
+	if (free > bits || (strict && free != bits))
+		fail("the exclusive zone counts %lld free, %lld bits", (long long)free,
+		     (long long)bits);
+	for (page = 0; page < excl->bytes; page += LAB_PAGE_BYTES) {
+		uint8_t owner = lab_byte_get(lab_excl_owner((char *)excl->base + page));
+		size_t bit = excl->origin + page / LAB_PAGE_BYTES;
+
+		live += owner >= LAB_EXCL_BODY;
+		if (owner != LAB_EXCL_FREE && lab_word_get(&excl->bits[bit / 64]) >> bit % 64 & 1)
+			fail("exclusive page %zu is free, its owner byte is %u",
+			     page / LAB_PAGE_BYTES, owner);
+	}
+	if (strict && (live || free != lab_word_get(&excl->zone.managed)))
+		fail("%zu exclusive pages are in use, %lld of %lld are free", live, (long long)free,
+		     (long long)lab_word_get(&excl->zone.managed));
+}
+
 static void audit_sums(const struct sums *sums)
 {
 	unsigned int zone, cls;
 
-	for (zone = 0; zone < LAB_NR_ZONES; zone++)
+	for (zone = 0; zone < LAB_ZONE_EXCLUSIVE; zone++)
 		if (sums->free[zone] != lab_word_get(&lab_zones[zone].free))
 			fail("zone %u says %lld free, its blocks %lld", zone,
 			     (long long)lab_word_get(&lab_zones[zone].free),
@@ -331,6 +377,11 @@ static void audit_sums(const struct sums *sums)
 		if (sums->slabs[cls] != lab_cache_slabs(cls))
 			fail("class %u says %lld slabs, there are %lld", cls,
 			     (long long)lab_cache_slabs(cls), (long long)sums->slabs[cls]);
+	/* all objects were given back, and then the slabs */
+	for (cls = LAB_CLASS_ATOMIC; cls < LAB_CLASS_END; cls++)
+		if (sums->slabs[cls] || lab_atomic_slabs(cls))
+			fail("atomic class %u says %lld slabs, there are %lld", cls,
+			     (long long)lab_atomic_slabs(cls), (long long)sums->slabs[cls]);
 }
 
 void audit(bool strict)
@@ -341,6 +392,7 @@ void audit(bool strict)
 	for (block = 0; block < end; block++)
 		if (lab_byte_get(&lab_section_ready[block / LAB_SECTION_BLOCKS]))
 			audit_block(block, &sums);
+	audit_exclusive(strict);
 	if (strict)
 		audit_sums(&sums);
 }

@@ -7,6 +7,7 @@
  *   track.c     blocks that we own: patterns, and a shadow of all memory
  *   state.c     the states that an operation is started in, and the audit
  *   scenario.c  the operations that are interrupted
+ *   object.c    those of them that are about objects of the reserve
  *   nested.c    the operations that interrupt
  *   trap.c      the trap flag, breakpoints, the handler
  *   case.c      one injection: what is checked after it
@@ -47,6 +48,7 @@ int take_light(size_t size);
 int take_pages(uint32_t gfp, unsigned int order);
 /* the same; -1 if there is none */
 int take_atomic(uint32_t gfp, unsigned int order);
+int take_object(size_t size);
 
 __attribute__((format(printf, 1, 2))) _Noreturn void fail(const char *format, ...);
 
@@ -119,6 +121,29 @@ extern const struct nested nesteds[];
 extern const size_t nr_nesteds;
 /* those that need no earlier block come first */
 extern const size_t nr_nested_fresh;
+
+/* ---- object.c ---- */
+
+/* What the class of an atomic object has, as struct scenario's arg. */
+enum {
+	OBJ_FRESH,  /* no slab */
+	OBJ_ACTIVE, /* one with free objects, from which is taken */
+	OBJ_FULL,   /* one without; what the handler frees lies there */
+	OBJ_LIST,   /* that one full, another on the list is not */
+	OBJ_NONE,   /* no slab, and the reserve is down to its floor */
+	OBJ_IDLE,   /* the same, but another class has a slab that is all free */
+	OBJ_LAST,   /* of a slab on the list one object is in use */
+};
+
+void set_up_object(const struct scenario *s);
+void set_up_free_object(const struct scenario *s);
+void set_up_realloc_object(const struct scenario *s);
+void op_object(const struct scenario *s);
+void op_shrink(const struct scenario *s);
+void set_up_old_objects(const struct scenario *s);
+void objects(const struct scenario *s);
+/* what is freed is that block */
+void target(int id);
 
 /* every kind of operation once, verified */
 void every_kind(void);

@@ -270,6 +270,21 @@ int take_atomic(uint32_t gfp, unsigned int order)
 	return id;
 }
 
+int take_object(size_t size)
+{
+	int before = errno, id = -1;
+	void *ptr;
+
+	errno = ERRNO_SENTRY;
+	ptr = labyrinth_malloc(size, LABYRINTH_GFP_ATOMIC);
+	if (ptr)
+		id = own(ptr, size, BY_FREE, false);
+	if (errno != ERRNO_SENTRY)
+		fail("an atomic malloc changed errno to %d", errno);
+	errno = before;
+	return id;
+}
+
 int take_pages(uint32_t gfp, unsigned int order)
 {
 	int id = take_atomic(gfp, order);

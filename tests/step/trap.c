@@ -23,7 +23,7 @@
 #include "labyrinth.h"
 #include "step.h"
 
-enum { TRAP_FLAG = 0x100, INT3 = 0xcc, STACK_BYTES = 16 << 10, MAX_BOUNDARIES = 16384 };
+enum { TRAP_FLAG = 0x100, INT3 = 0xcc, STACK_BYTES = 16 << 10, MAX_BOUNDARIES = 65536 };
 
 /* struct rseq_cs, linux/rseq.h, as the library lays it out */
 struct sequence {

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* Objects by flags: kmalloc(), mm/slub.c. */
+#include <errno.h>
+
+#include "api/heap.h"
+#include "gfp/alloc.h"
+#include "gfp/flags.h"
+#include "gfp/reclaim.h"
+#include "gfp/warn.h"
+#include "os/os.h"
+#include "page/event.h"
+#include "slab/atomic.h"
+
+/* log2 of the pages that a size takes, for a report */
+static unsigned int order_of(size_t size)
+{
+	size_t pages = (size >> LAB_PAGE_SHIFT) + !!(size % LAB_PAGE_BYTES);
+
+	return lab_order_of(pages + !pages);
+}
+
+/* from the heap: as malloc(), with errno; __GFP_NOFAIL tries until it is there */
+static LAB_NOINLINE void *object_wait(size_t size, labyrinth_gfp_t gfp)
+{
+	int before = lab_os_is_ready() ? errno : 0;
+	unsigned int turn = 0;
+	void *ptr;
+
+	for (;;) {
+		if (gfp & LABYRINTH___GFP_ZERO)
+			ptr = labyrinth_heap_calloc(1, size);
+		else
+			ptr = lab_heap_malloc(size);
+		if (ptr || !(gfp & LABYRINTH___GFP_NOFAIL) || size > PTRDIFF_MAX)
+			return ptr;
+		lab_os_set_errno(before);
+		if (!lab_reclaim(LAB_ZONE_HEAP, order_of(size)))
+			lab_reclaim_wait(turn++);
+	}
+}
+
+static LAB_NOINLINE void *object_atomic(size_t size, labyrinth_gfp_t gfp)
+{
+	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
+	void *ptr = lab_atomic_alloc(size, 16, lab_gfp_floor(LAB_ZONE_RESERVE, gfp));
+
+	if (lab_word_get(&zone->free) <= lab_word_get(&zone->low))
+		lab_gfp_crossed(LAB_ZONE_RESERVE, gfp);
+	if (LAB_LIKELY(ptr)) {
+		if (gfp & LABYRINTH___GFP_ZERO)
+			lab_os_clear(ptr, size);
+		return ptr;
+	}
+	lab_event_add(LAB_EV_FAIL_ATOMIC_MALLOC, 1);
+	lab_warn_alloc(gfp, order_of(size));
+	return NULL;
+}
+
+LAB_PUBLIC void *labyrinth_malloc(size_t size, labyrinth_gfp_t gfp)
+{
+	if (gfp & LABYRINTH___GFP_EXCLUSIVE) {
+		lab_event_add(LAB_EV_BAD_GFP, 1);
+		lab_os_set_errno(EINVAL);
+		return NULL;
+	}
+	/* of pages alone there is a largest order */
+	if (!lab_gfp_check(&gfp, 0)) {
+		lab_os_set_errno(EINVAL);
+		return NULL;
+	}
+	gfp = lab_gfp_effective(gfp);
+	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM)
+		return object_wait(size, gfp);
+	return object_atomic(size, gfp);
+}
