@@ -29,7 +29,7 @@ LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,noexecstack
 
 CORE_SRC := $(wildcard src/*/*.c)
 CORE_OBJ := $(CORE_SRC:%.c=$(OUT)/%.o)
-PRELOAD_SRC := preload/glibc.c preload/loader.c preload/operators.c preload/signals.c
+PRELOAD_SRC := preload/glibc.c preload/loader.c preload/operators.c preload/signals.c preload/syscall.c
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(OUT)/%.o)
 
 # exceptions of the C++ library's operator new pass through ours
@@ -134,7 +134,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
 
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-unit \
-	check-misuse check-life check-sections check-kswapd check-nocheck check-limits check-regress check-step check-storm check-trace check-glibc check-quick
+	check-misuse check-life check-sections check-kswapd check-nocheck check-limits check-regress check-step check-storm check-trace check-glibc check-mmap check-quick
 
 .PHONY: check check-all $(CHECKS) check-programs tools
 check: tools
@@ -180,6 +180,8 @@ check-trace: all
 	@tests/check_trace.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-glibc: all
 	@tests/check_glibc.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-mmap: all
+	@tests/check_mmap.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-quick: all
 	@tests/check_programs.sh --quick --preload $(PRELOAD) --backend $(BACKEND)
 check-programs: all
@@ -188,7 +190,7 @@ check-programs: all
 
 # ---- the main job, and its speed ----
 
-.PHONY: demo bench-quick bench-latency
+.PHONY: demo bench-quick bench-latency bench-mmap
 demo:
 	@tests/install_tools.sh build demo
 	@$(MAKE) --no-print-directory all
@@ -199,6 +201,8 @@ bench-quick: all
 
 bench-latency: all
 	@bench/run_quick.sh --install --latency --lib $(OUT) $(BENCH_ARGS)
+bench-mmap: all
+	@bench/run_mmap.sh --lib $(OUT) $(BENCH_ARGS)
 
 # ---- install ----
 
@@ -235,6 +239,7 @@ help:
 	@echo 'make check-storm     signal storms and fork storms; SECONDS=60 for the long run'
 	@echo 'make bench-quick     speed and start-up beside jemalloc; BENCH_ARGS=--help'
 	@echo 'make bench-latency   10,000,000 single page allocations, each timed'
+	@echo 'make bench-mmap      mmap and its kin beside the system calls'
 	@echo 'make check-unit      unit tests; T=block for one'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=; make uninstall'
 	@echo 'make clean'

@@ -16,6 +16,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "labyrinth_gfp.h"
 #include "labyrinth_heap.h"
@@ -258,6 +259,57 @@ void labyrinth_unregister_shrinker(struct labyrinth_shrinker *shrinker);
  * Return:  how many were written.
  */
 int labyrinth_flush_reports(void);
+
+struct iovec;
+
+/**
+ * labyrinth_mmap() and its kin - mappings of a few pages without a system call
+ *
+ * Semantics and errno are those of libc's functions without the prefix.  A
+ * private, anonymous, readable and writable mapping of 1 to 16 pages, at no
+ * certain address and without another flag, is routed: it comes from the heap.
+ * All else is handed to the kernel, which also answers for what was done to
+ * routed pages.  A program that calls any of these on a page calls all of them
+ * by these names (or none, preloaded).
+ *
+ * Where a routed page can be told from the kernel's: it is resident from the
+ * start (mincore), and to touch it after munmap() is no fault but an error all
+ * the same, as the page may be another's.
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free; may make the system calls of its name,
+ *          and mmap, munmap.  msync() is a cancellation point, as libc's.
+ */
+void *labyrinth_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
+int labyrinth_munmap(void *addr, size_t len);
+void *labyrinth_mremap(void *addr, size_t old_len, size_t new_len, int flags, void *to);
+int labyrinth_mprotect(void *addr, size_t len, int prot);
+int labyrinth_pkey_mprotect(void *addr, size_t len, int prot, int pkey);
+int labyrinth_madvise(void *addr, size_t len, int advice);
+int labyrinth_posix_madvise(void *addr, size_t len, int advice);
+int labyrinth_mlock(const void *addr, size_t len);
+int labyrinth_mlock2(const void *addr, size_t len, unsigned int flags);
+int labyrinth_munlock(const void *addr, size_t len);
+/* routes nothing any more: what is mapped later may have to be locked */
+int labyrinth_mlockall(int flags);
+int labyrinth_msync(void *addr, size_t len, int flags);
+int labyrinth_mincore(void *addr, size_t len, unsigned char *vec);
+ssize_t labyrinth_process_madvise(int pidfd, const struct iovec *vec, size_t n, int advice,
+				  unsigned int flags);
+int labyrinth_remap_file_pages(void *addr, size_t len, int prot, size_t pgoff, int flags);
+
+/** struct labyrinth_mmap_info - what became of calls of mmap() */
+struct labyrinth_mmap_info {
+	uint64_t routed;   /* served here */
+	uint64_t passed;   /* handed to the kernel */
+	uint64_t restored; /* pages mapped afresh, because the program had changed them */
+	uint64_t lost;	   /* pages that could not be: never used again */
+};
+
+/** labyrinth_mmap_info() - read these figures; each is exact at quiescence
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free, no system call.
+ */
+void labyrinth_mmap_info(struct labyrinth_mmap_info *info);
 
 #ifdef __cplusplus
 }

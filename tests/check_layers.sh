@@ -8,8 +8,9 @@ allowed() {
 	page) echo "base os" ;;
 	pcp) echo "base os page" ;;
 	slab) echo "base os page pcp" ;;
+	map) echo "base os page pcp" ;;
 	gfp) echo "base os page pcp slab" ;;
-	api) echo "base os page pcp slab gfp" ;;
+	api) echo "base os page pcp slab map gfp" ;;
 	esac
 }
 status=0

@@ -41,6 +41,7 @@ for part; do
 		need git git
 		need perl perl
 		need lua5.4 lua5.4
+		need luajit luajit
 		need /usr/src/glibc glibc-source
 		;;
 	demo)

@@ -12,6 +12,7 @@
 #include "gfp/reclaim.h"
 #include "gfp/scope.h"
 #include "gfp/warn.h"
+#include "map/map.h"
 #include "os/os.h"
 #include "os/wiped.h"
 #include "page/exclusive.h"
@@ -70,11 +71,13 @@ void lab_init(void)
 	lab_atomic_init();
 	lab_warn_init();
 	lab_kswapd_init(lab_options.kswapd, lab_options.psi);
+	lab_word_set(&lab_map.limit, lab_options.mmap * LAB_PAGE_BYTES);
 }
 
 LAB_PUBLIC void labyrinth_step_aside(const struct labyrinth_libc *libc)
 {
 	lab_libc = *libc;
+	lab_word_set(&lab_map.limit, 0);
 	/* the stacks hold blocks of ours: no request may find them */
 	lab_pcp_fini();
 }

@@ -8,6 +8,7 @@
 #include "gfp/scope.h"
 #include "gfp/warn.h"
 #include "labyrinth.h"
+#include "map/map.h"
 #include "os/os.h"
 #include "page/event.h"
 #include "slab/atomic.h"
@@ -383,5 +384,6 @@ LAB_PUBLIC int labyrinth_malloc_trim(size_t pad)
 	lab_cache_trim();
 	lab_page_trim();
 	(void)lab_atomic_shrink();
+	lab_map_trim();
 	return lab_heap_purge(false) > 0;
 }

@@ -3,6 +3,7 @@
 #include "api/heap.h"
 #include "api/option_keys.h"
 #include "base/fail.h"
+#include "map/map.h"
 
 /*
  * 1 MiB and 128 KiB at most, unless somebody asks for more.  A reserve of this
@@ -11,6 +12,7 @@
  */
 struct lab_options lab_options = { .reserve = 256,
 				   .exclusive = 32,
+				   .mmap = LAB_MAP_MAX,
 				   .watermark_scale_factor = 10,
 				   .stall_ms = 10000,
 				   .check_free = LAB_CHECK_FREE };

@@ -72,7 +72,7 @@ static void *page_from_stacks(labyrinth_gfp_t gfp)
 		clean = page;
 	}
 	/* while there is plenty, pages that read as zero are taken from the zone */
-	if (!page && !(zero && plenty && lab_reserve_free_zeroed()))
+	if (!page && !(zero && plenty && lab_reserve_has_zeroed()))
 		page = lab_pcp_pop(LAB_PCP_API);
 	if (!page && !plenty)
 		page = lab_pcp_pop(LAB_PCP_ZERO);

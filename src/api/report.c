@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/report.h"
 #include "base/fail.h"
+#include "map/map.h"
 #include "page/exclusive.h"
 
 static const char *const verb_name[] = { "free", "realloc", "malloc_usable_size" };
@@ -89,6 +90,13 @@ _Noreturn void lab_report_block(const void *ptr, enum lab_verb verb)
 	case LAB_PCP_API:
 	case LAB_PCP_ZERO:
 		put_which(&line, ptr, verb, " which is a page of labyrinth_alloc_pages()");
+		break;
+	case LAB_KIND_MAP:
+	case LAB_KIND_MAP_CHANGED:
+	case LAB_KIND_MAP_HELD:
+	case LAB_KIND_MAP_LOST:
+	case LAB_PCP_MAP:
+		put_which(&line, ptr, verb, " which is a page of mmap()");
 		break;
 	default:
 		report_object(&line, ptr, verb, kind);

@@ -153,6 +153,20 @@ static LAB_NOINLINE int put_event(int fd, long pid, enum labyrinth_event event)
 	return lab_line_put(&line, fd);
 }
 
+static LAB_NOINLINE int put_mmap(int fd, long pid)
+{
+	struct labyrinth_mmap_info info;
+	struct lab_line line;
+
+	labyrinth_mmap_info(&info);
+	start(&line, pid);
+	put(&line, " mmap routed ", info.routed);
+	put(&line, " passed ", info.passed);
+	put(&line, " restored ", info.restored);
+	put(&line, " lost ", info.lost);
+	return lab_line_put(&line, fd);
+}
+
 LAB_PUBLIC int labyrinth_stats_print(int fd)
 {
 	unsigned int id;
@@ -169,5 +183,7 @@ LAB_PUBLIC int labyrinth_stats_print(int fd)
 		err = put_zone(fd, pid, (enum labyrinth_zone)id);
 	for (id = 0; !err && id < LABYRINTH_NR_EVENTS; id++)
 		err = put_event(fd, pid, (enum labyrinth_event)id);
+	if (!err)
+		err = put_mmap(fd, pid);
 	return err;
 }

@@ -116,7 +116,7 @@ static unsigned int above_low(const struct request *r, struct lab_frames *out)
 
 	if (r->order || r->id != LAB_ZONE_RESERVE)
 		return take_run(r, low, out);
-	if (r->gfp & LABYRINTH___GFP_ZERO)
+	if (r->gfp & LABYRINTH___GFP_ZERO && lab_reserve_has_zeroed())
 		got = lab_reserve_take_zeroed(want, low, out);
 	return got ? got : lab_reserve_take_some(r->id, want, low, out);
 }

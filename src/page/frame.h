@@ -57,6 +57,11 @@ enum lab_kind {
 	LAB_KIND_EXCL,	 /* the same, of the exclusive zone */
 	LAB_KIND_ORDER,	 /* first frame of other API pages; order in the frame */
 	LAB_KIND_PARKED, /* of the reserve, beyond its cap: not in memory */
+	/* pages of mmap(), see map/map.h */
+	LAB_KIND_MAP,
+	LAB_KIND_MAP_CHANGED,
+	LAB_KIND_MAP_HELD,
+	LAB_KIND_MAP_LOST,
 };
 
 /* One per frame; a slab's or run's facts live in its first frame. */

@@ -82,6 +82,9 @@ static void touch_frames(lab_pfn_t pfn, unsigned int n)
 	}
 }
 
+/* 0: a search for frames that read as zero found none, and none was added since */
+static lab_word_t zeroed_hint;
+
 /* @n adjacent frames of one block are resident from now on, and read as zero */
 static void add_frames(enum lab_zone_id id, lab_pfn_t pfn, unsigned int n)
 {
@@ -90,6 +93,7 @@ static void add_frames(enum lab_zone_id id, lab_pfn_t pfn, unsigned int n)
 	touch_frames(pfn, n);
 	lab_block_set_clean(pfn / LAB_BLOCK_FRAMES, pfn % LAB_BLOCK_FRAMES, n);
 	lab_zone_give(pfn, n);
+	lab_word_set(&zeroed_hint, 1);
 }
 
 static bool step_populate(uint64_t *raw, uint64_t limit_and_n)
@@ -393,7 +397,8 @@ unsigned int lab_reserve_take_zeroed(unsigned int want, uint64_t floor, struct l
 
 /* ---- pages that read as zero ---- */
 
-uint64_t lab_reserve_free_zeroed(void)
+/* free frames that read as zero; @any: it is enough to find a block with some */
+static uint64_t count_zeroed(bool any)
 {
 	uint64_t sum = 0;
 	unsigned int n;
@@ -401,8 +406,25 @@ uint64_t lab_reserve_free_zeroed(void)
 
 	for (n = 0; piece_blocks(LAB_ZONE_RESERVE, n, &first); n++)
 		for (i = first; i < first + piece_blocks(LAB_ZONE_RESERVE, n, &first); i++)
-			sum += lab_block_count_clean(i);
+			if ((sum += lab_block_count_clean(i)) && any)
+				return sum;
 	return sum;
+}
+
+uint64_t lab_reserve_free_zeroed(void)
+{
+	return count_zeroed(false);
+}
+
+bool lab_reserve_has_zeroed(void)
+{
+	if (!lab_word_get(&zeroed_hint))
+		return false;
+	lab_word_set(&zeroed_hint, 0);
+	if (!count_zeroed(true))
+		return false;
+	lab_word_set(&zeroed_hint, 1);
+	return true;
 }
 
 /* pages to clear ahead: two for each that was missed */
@@ -443,6 +465,7 @@ unsigned int lab_reserve_zero_some(unsigned int want)
 
 		lab_os_clear(lab_frame_address(pfn), LAB_PAGE_BYTES);
 		lab_block_set_clean(pfn / LAB_BLOCK_FRAMES, pfn % LAB_BLOCK_FRAMES, 1);
+		lab_word_set(&zeroed_hint, 1);
 	}
 	if (got)
 		lab_zone_give_mask(frames.pfn, frames.mask);

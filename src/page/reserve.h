@@ -85,6 +85,9 @@ void lab_reserve_zero_miss(void);
  */
 unsigned int lab_reserve_zero_some(unsigned int want);
 
+/** lab_reserve_has_zeroed() - may lab_reserve_take_zeroed() find any; a hint */
+bool lab_reserve_has_zeroed(void);
+
 /** lab_reserve_free_zeroed() - free frames of the reserve that read as zero; a figure */
 uint64_t lab_reserve_free_zeroed(void);
 

@@ -72,13 +72,21 @@ static void update(enum lab_zone_id id, uint64_t total, uint64_t total_cap)
 	lab_word_set(&zone->goal, marks_of(cap(id), total_cap).high);
 }
 
+/* looks again whether a zone has grown meanwhile, by another context with newer marks */
+enum { TURNS = 4 };
+
 void lab_watermarks_update(void)
 {
-	uint64_t total = managed(LAB_ZONE_RESERVE) + managed(LAB_ZONE_EXCLUSIVE);
-	uint64_t total_cap = cap(LAB_ZONE_RESERVE) + cap(LAB_ZONE_EXCLUSIVE);
+	uint64_t total, total_cap;
+	unsigned int turn = 0;
 
-	update(LAB_ZONE_RESERVE, total, total_cap);
-	update(LAB_ZONE_EXCLUSIVE, total, total_cap);
+	do {
+		total = managed(LAB_ZONE_RESERVE) + managed(LAB_ZONE_EXCLUSIVE);
+		total_cap = cap(LAB_ZONE_RESERVE) + cap(LAB_ZONE_EXCLUSIVE);
+		update(LAB_ZONE_RESERVE, total, total_cap);
+		update(LAB_ZONE_EXCLUSIVE, total, total_cap);
+	} while (total != managed(LAB_ZONE_RESERVE) + managed(LAB_ZONE_EXCLUSIVE) &&
+		 ++turn < TURNS);
 }
 
 void lab_watermarks_tune(uint64_t min_free_kbytes, uint64_t scale_factor)

@@ -274,10 +274,15 @@ bool lab_heap_take_run(unsigned int n, unsigned int align_order, struct lab_fram
 
 bool lab_heap_extend(lab_pfn_t pfn, unsigned int n)
 {
+	return pfn % LAB_BLOCK_FRAMES && lab_heap_take_at(pfn, n);
+}
+
+bool lab_heap_take_at(lab_pfn_t pfn, unsigned int n)
+{
 	struct lab_frames got;
 	unsigned int first = pfn % LAB_BLOCK_FRAMES;
 
-	if (first == 0 || n > LAB_BLOCK_FRAMES - first)
+	if (n > LAB_BLOCK_FRAMES - first)
 		return false;
 	if (!lab_block_take_at(pfn / LAB_BLOCK_FRAMES, LAB_ZONE_HEAP, first, n, &got)) {
 		lab_heap_review(pfn / LAB_BLOCK_FRAMES);

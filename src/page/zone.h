@@ -68,6 +68,9 @@ LAB_NODISCARD bool lab_heap_take_run(unsigned int n, unsigned int align_order,
 /** lab_heap_extend() - take the @n frames after a run that ends at @pfn, if free */
 LAB_NODISCARD bool lab_heap_extend(lab_pfn_t pfn, unsigned int n);
 
+/** lab_heap_take_at() - take the @n frames from @pfn on, if all are free and in one block */
+LAB_NODISCARD bool lab_heap_take_at(lab_pfn_t pfn, unsigned int n);
+
 /**
  * lab_zone_give() - give back @n adjacent frames inside one block, to their zone
  *

@@ -23,7 +23,8 @@
 #define LAB_PCP_API   74u /* pages of the reserve, for labyrinth_alloc_page() */
 #define LAB_PCP_EXCL  75u /* pages of the exclusive zone */
 #define LAB_PCP_ZERO  76u /* pages of the reserve that read as zero */
-#define LAB_PCP_NR    77u
+#define LAB_PCP_MAP   77u /* pages of mmap(), one at a time; then runs of 2 .. 16 of them */
+#define LAB_PCP_NR    93u
 
 /*
  * Entries per stack: at most 32 KiB of the smallest objects, 64 KiB of any
@@ -41,7 +42,9 @@
 			      : /* 9216 .. 32768 */                                                \
 		 (cls) == 73u ? 256u                                                               \
 	 : (cls) == 74u	      ? 64u                                                                \
-			      : 16u)
+	 : (cls) <= 76u	      ? 16u                                                                \
+	 : (cls) == 77u	      ? 64u                                                                \
+			      : 4u)
 
 /* where the stacks of one size group begin, and how far apart they are */
 #define LAB_PCP_GROUP(cls, first, start)                                                           \
@@ -59,7 +62,9 @@
 	 : (cls) == 73u ? 41480u                                                                   \
 	 : (cls) == 74u ? 45576u                                                                   \
 	 : (cls) == 75u ? LAB_PCP_WIPED + 1048u                                                    \
-			: 46104u)
+	 : (cls) == 76u ? 46104u                                                                   \
+	 : (cls) == 77u ? 46240u                                                                   \
+			: LAB_PCP_GROUP(cls, 78u, 46760u))
 
 /*
  * Exclusive pages have their stacks in areas of their own, a second row of them,

@@ -230,6 +230,20 @@ static volatile unsigned int moves_seen;
 
 #define OUR_OWN 0x4c61627972 /* sixth argument of a call that the filter lets pass */
 
+/* mremap(2) past syscall(), which the library hears and which has no use for a sixth argument */
+static void kernel_mremap(long from, long from_bytes, long bytes, long flags, long to)
+{
+	register long r10 __asm__("r10") = flags;
+	register long r8 __asm__("r8") = to;
+	register long r9 __asm__("r9") = OUR_OWN;
+	long result = SYS_mremap;
+
+	__asm__ volatile("syscall"
+			 : "+a"(result)
+			 : "D"(from), "S"(from_bytes), "d"(bytes), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+}
+
 /* Instead of mremap(): what @move_kind says happens. */
 static void on_mremap(int sig, siginfo_t *info, void *context)
 {
@@ -250,7 +264,7 @@ static void on_mremap(int sig, siginfo_t *info, void *context)
 		reg[REG_RAX] = -EFAULT;
 		break;
 	case LEAVE_AFTER:
-		syscall(SYS_mremap, from, from_bytes, bytes, flags, to, OUR_OWN);
+		kernel_mremap(from, from_bytes, bytes, flags, to);
 		siglongjmp(move_left, 1);
 	case LEAVE_BEFORE:
 		siglongjmp(move_left, 1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The signal storm: threads allocate while timers make handlers on the same
- * threads allocate, and both free what the other, or another thread, obtained
+ * threads allocate and map, and both free what the other, or another thread, obtained
  * earlier.  Handlers never undo their own work: a handler that frees what it
  * has just allocated restores the free list it interrupted and hides the bug.
  *
@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define NR_SLOTS      1024u
+#define NR_MAPS	      256u
 #define MAX_THREADS   32u
 #define BURST_MAX     256u
 #define STACK_BYTES   (16u << 10)
@@ -51,6 +52,7 @@ struct worker {
 
 static struct worker workers[MAX_THREADS];
 static _Atomic handle_t slots[NR_SLOTS];
+static _Atomic handle_t map_slots[NR_MAPS];
 static _Atomic bool stop;
 static unsigned int nr_threads = 2;
 static double seconds = 3;
@@ -154,6 +156,34 @@ static handle_t resize(int depth, handle_t handle, size_t size)
 	return block_fill(block, size, new_seed);
 }
 
+/*
+ * The same with mappings: one is made, another goes, protected before or in
+ * two parts.  Most are of the size that the library serves.
+ */
+static void map_step(int depth)
+{
+	uint64_t dice = rng_next(&self->rng[depth]);
+	size_t size = (1 + dice % (dice & 1 << 20 ? 2 : 18)) * 4096, cut;
+	handle_t out;
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		die(EXIT_NO_MEMORY, "mmap()", NULL, size, (uint64_t)errno);
+	check_zero((unsigned char *)p, size);
+	out = block_fill(p, size, self->next_seed[depth]++ * MAX_THREADS + self->idx);
+	out = atomic_exchange(&map_slots[(dice >> 24) % NR_MAPS], out);
+	if (!out)
+		return;
+	size = block_size(out, &(uint64_t){ 0 });
+	if (dice >> 40 & 1 && mprotect(handle_block(out), size, PROT_READ))
+		die(EXIT_CORRUPT, "mprotect()", handle_block(out), size, (uint64_t)errno);
+	(void)block_verify(out);
+	cut = (dice >> 48) % (size / 4096 + 1) * 4096;
+	p = handle_block(out);
+	if ((cut && munmap(p, cut)) || (cut < size && munmap(p + cut, size - cut)))
+		die(EXIT_CORRUPT, "munmap()", p, size, (uint64_t)errno);
+}
+
 static size_t pick_size(int depth)
 {
 	uint64_t *rng = &self->rng[depth];
@@ -174,6 +204,10 @@ static void step(int depth)
 	handle_t in = 0, out;
 
 	dice >>= 16;
+	if (!(dice >> 32 & 3)) {
+		map_step(depth);
+		return;
+	}
 	if (dice % 8 < 5)
 		in = make(depth, pick_size(depth));
 	out = atomic_exchange(slot, in);

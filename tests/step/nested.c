@@ -11,7 +11,7 @@ enum { MANY = 12 };
 
 /* blocks that are older than the interrupted operation */
 static int old[MANY];
-static int old_large, old_huge, old_page, old_run, old_excl;
+static int old_large, old_huge, old_page, old_run, old_excl, old_map, old_maps, old_changed;
 
 static void set_up_nothing(const struct scenario *s)
 {
@@ -44,6 +44,14 @@ static void set_up_huge(const struct scenario *s)
 	(void)s;
 	old_huge = take(5 * MIB);
 	old_large = take(100 * KIB);
+}
+
+static void set_up_maps(const struct scenario *s)
+{
+	(void)s;
+	old_map = take_map(4096, false);
+	old_maps = take_map(64 * KIB, false);
+	old_changed = take_map(12 * KIB, true);
 }
 
 /* ---- what runs in the handler ---- */
@@ -82,6 +90,28 @@ static void keep_others(const struct scenario *s)
 	(void)take(24);
 	(void)take(4096);
 	(void)take(1000);
+}
+
+static void keep_maps(const struct scenario *s)
+{
+	(void)s;
+	(void)take_map(4096, false);
+	(void)take_map(4096, true);
+	(void)take_map(64 * KIB, false);
+}
+
+static void maps(const struct scenario *s)
+{
+	void *ptr;
+
+	drop(old_changed);
+	keep_maps(s);
+	drop(old_map);
+	ptr = disown(old_maps);
+	if (labyrinth_mremap(ptr, 64 * KIB, 8 * KIB, 0, NULL) != ptr)
+		fail("mremap in the handler did not shrink");
+	(void)own(ptr, 8 * KIB, BY_UNMAP, true);
+	(void)take_map(4096, false);
 }
 
 static void free_old(const struct scenario *s)
@@ -159,6 +189,7 @@ const struct nested nesteds[] = {
 	{ "keep pages", set_up_nothing, keep_page },
 	{ "keep huge", set_up_nothing, keep_huge },
 	{ "keep others", set_up_nothing, keep_others },
+	{ "keep maps", set_up_nothing, keep_maps },
 	{ "free", set_up_old, free_old },
 	{ "both", set_up_old, both },
 	{ "free many", set_up_many, free_many },
@@ -167,9 +198,10 @@ const struct nested nesteds[] = {
 	{ "resize", set_up_old, resize },
 	{ "trim", set_up_old, trim },
 	{ "objects", set_up_old_objects, objects },
+	{ "maps", set_up_maps, maps },
 };
 const size_t nr_nesteds = sizeof(nesteds) / sizeof(*nesteds);
-const size_t nr_nested_fresh = 5;
+const size_t nr_nested_fresh = 6;
 
 void every_kind(void)
 {

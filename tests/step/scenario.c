@@ -108,6 +108,12 @@ static void set_up_pages_warm(const struct scenario *s)
 	drop(take_pages((uint32_t)s->size2, s->arg));
 }
 
+static void set_up_map_growth(const struct scenario *s)
+{
+	set_up_state(s);
+	set_up_map(s);
+}
+
 void target(int id)
 {
 	outcome = (struct outcome){ .seed = block_seed(id) };
@@ -333,6 +339,10 @@ static void op_init(const struct scenario *s)
 	{                                                                                          \
 		"free atomic " n, set_up_free_object, op_free, s, 0, 0, sort, 0                    \
 	}
+#define MAP(n, set, op, s, s2, arg)                                                                \
+	{                                                                                          \
+		n, set, op, s, s2, FRESH, arg, 0                                                   \
+	}
 #define KERNEL	    LABYRINTH_GFP_KERNEL
 #define ATOMIC	    LABYRINTH_GFP_ATOMIC
 #define EXCL	    (LABYRINTH_GFP_ATOMIC | LABYRINTH_GFP_EXCLUSIVE)
@@ -442,6 +452,25 @@ const struct scenario scenarios[] = {
 	FREE_OBJECT("10000", 10000, OBJ_ACTIVE),
 	{ "realloc atomic", set_up_realloc_object, op_realloc, 1000, 2000, 0, OBJ_ACTIVE, 0 },
 	{ "shrink atomic", set_up_object, op_shrink, 1000, 0, 0, OBJ_LIST, MAY_BE_NULL },
+	MAP("mmap page, warm", set_up_map, op_map, 4096, 0, 1),
+	MAP("mmap page", set_up_map, op_map, 4096, 0, 0),
+	{ "mmap page, growth", set_up_map_growth, op_map, 4096, 0, GROW, 0, 0 },
+	MAP("mmap 16, warm", set_up_map, op_map, 64 * KIB, 0, 1),
+	MAP("mmap 16", set_up_map, op_map, 64 * KIB, 0, 0),
+	MAP("munmap page", set_up_unmap, op_unmap, 4096, 0, 0),
+	MAP("munmap page, changed", set_up_unmap, op_unmap, 4096, 0, 1),
+	MAP("munmap page, full", set_up_unmap, op_unmap, 4096, 0, 2),
+	MAP("munmap 3", set_up_unmap, op_unmap, 12 * KIB, 0, 0),
+	MAP("munmap 3, full", set_up_unmap, op_unmap, 12 * KIB, 0, 2),
+	MAP("munmap 3, changed inside", set_up_unmap, op_unmap, 12 * KIB, 0, 3),
+	MAP("mprotect page", set_up_remap, op_protect, 4096, 0, 0),
+	MAP("madvise 3, changed", set_up_remap, op_advise, 12 * KIB, 0, 1),
+	MAP("mremap up", set_up_remap, op_remap, 4096, 12 * KIB, 0),
+	MAP("mremap up, changed", set_up_remap, op_remap, 4096, 12 * KIB, 1),
+	MAP("mremap up, far", set_up_remap, op_remap, 8 * KIB, 100 * KIB, 0),
+	MAP("mremap down", set_up_remap, op_remap, 16 * KIB, 8 * KIB, 0),
+	MAP("mmap over", set_up_remap, op_map_over, 8 * KIB, 0, 0),
+	MAP("mmap again at a hint", set_up_remap, op_map_again, 8 * KIB, 0, 0),
 	{ "malloc_trim", set_up_trim, op_trim, 200, 0, FRESH, 0, LONG },
 	{ "drain of all CPUs", set_up_trim, op_drain, 200, 0, FRESH, 0, 0 },
 	{ "direct reclaim", set_up_trim, op_reclaim, 200, 0, FRESH, 0, LONG },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What only the inside of the library tells: states to start in, the audit. */
 #include "labyrinth.h"
+#include "map/map.h"
 #include "os/cpu.h"
 #include "page/exclusive.h"
 #include "page/reserve.h"
@@ -55,7 +56,9 @@ size_t stuck_bytes(void)
 				 LAB_PAGE_BYTES;
 		else if (lab_byte_get(&stack_of(cls)->busy))
 			bytes += stack_count(cls) *
-				 (cls < LAB_NR_CLASSES ? lab_class[cls].size : LAB_PAGE_BYTES);
+				 (cls < LAB_NR_CLASSES ? lab_class[cls].size
+				  : cls > LAB_PCP_MAP  ? (cls - LAB_PCP_MAP + 1) * LAB_PAGE_BYTES
+						       : LAB_PAGE_BYTES);
 	return bytes;
 }
 
@@ -197,7 +200,8 @@ static void drain_pages(void)
 	unsigned int cls, n, i;
 	void *page[64];
 
-	for (cls = LAB_PCP_PAGE; cls < LAB_PCP_NR; cls++)
+	lab_map_trim();
+	for (cls = LAB_PCP_PAGE; cls < LAB_PCP_MAP; cls++)
 		while ((n = lab_pcp_pop_many(cls, page, 64)))
 			for (i = 0; i < n; i++) {
 				if (cls == LAB_PCP_EXCL) {

@@ -8,6 +8,7 @@
  *   state.c     the states that an operation is started in, and the audit
  *   scenario.c  the operations that are interrupted
  *   object.c    those of them that are about objects of the reserve
+ *   scenario_map.c  those that map and unmap
  *   nested.c    the operations that interrupt
  *   trap.c      the trap flag, breakpoints, the handler
  *   case.c      one injection: what is checked after it
@@ -29,7 +30,7 @@
 /* ---- track.c ---- */
 
 /* How a block goes back. */
-enum { BY_FREE = -1 /* else the order for labyrinth_free_pages() */ };
+enum { BY_FREE = -1, BY_UNMAP = -2 /* else the order for labyrinth_free_pages() */ };
 
 /* Only the ends of a light block are written: there are many of them. */
 int own(void *ptr, size_t size, int how, bool light);
@@ -46,7 +47,9 @@ unsigned int live_of_class(unsigned int cls);
 int take(size_t size);
 int take_light(size_t size);
 int take_pages(uint32_t gfp, unsigned int order);
-/* the same; -1 if there is none */
+/* by labyrinth_mmap(); @changed: by labyrinth_mprotect(), to what it was */
+int take_map(size_t size, bool changed);
+/* the same as take_pages(); -1 if there is none */
 int take_atomic(uint32_t gfp, unsigned int order);
 int take_object(size_t size);
 
@@ -144,6 +147,17 @@ void set_up_old_objects(const struct scenario *s);
 void objects(const struct scenario *s);
 /* what is freed is that block */
 void target(int id);
+/* scenario_map.c; @arg says in which state, see there */
+void set_up_map(const struct scenario *s);
+void set_up_remap(const struct scenario *s);
+void set_up_unmap(const struct scenario *s);
+void op_map(const struct scenario *s);
+void op_unmap(const struct scenario *s);
+void op_protect(const struct scenario *s);
+void op_advise(const struct scenario *s);
+void op_remap(const struct scenario *s);
+void op_map_over(const struct scenario *s);
+void op_map_again(const struct scenario *s);
 
 /* every kind of operation once, verified */
 void every_kind(void);

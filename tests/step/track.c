@@ -62,6 +62,11 @@ static unsigned char *shadow_of(const struct block *b, size_t *n)
 		if (shadow == MAP_FAILED)
 			fail("no memory for the shadow");
 	}
+	/* mremap() may have let the kernel choose */
+	if (b->how == BY_UNMAP && offset >= SHADOW_SPAN) {
+		*n = 0;
+		return shadow;
+	}
 	if (offset >= SHADOW_SPAN || b->size > SHADOW_SPAN - offset)
 		fail("block %p lies outside the library's memory", (void *)b->ptr);
 	*n = (b->size + GRANULE - 1) / GRANULE;
@@ -70,7 +75,7 @@ static unsigned char *shadow_of(const struct block *b, size_t *n)
 
 static bool all_are(const unsigned char *at, size_t n, unsigned char value)
 {
-	return *at == value && !memcmp(at, at + 1, n - 1);
+	return !n || (*at == value && !memcmp(at, at + 1, n - 1));
 }
 
 /* ---- patterns ---- */
@@ -203,12 +208,15 @@ uint64_t block_seed(int id)
 void drop(int id)
 {
 	int how = blocks[id].how, before = errno;
+	size_t size = blocks[id].size;
 	void *ptr = disown(id);
 
 	errno = ERRNO_SENTRY;
 	if (how == BY_FREE)
 		labyrinth_free(ptr);
-	else
+	else if (how == BY_UNMAP && labyrinth_munmap(ptr, size))
+		fail("munmap was refused: %d", errno);
+	else if (how >= 0)
 		labyrinth_free_pages(ptr, (unsigned int)how);
 	if (errno != ERRNO_SENTRY)
 		fail("a free changed errno to %d", errno);
@@ -291,5 +299,28 @@ int take_pages(uint32_t gfp, unsigned int order)
 
 	if (id < 0)
 		fail("no pages of order %u, gfp %#x", order, gfp);
+	return id;
+}
+
+int take_map(size_t size, bool changed)
+{
+	const int prot = PROT_READ | PROT_WRITE;
+	int before = errno, id;
+	char *ptr;
+	size_t i;
+
+	errno = ERRNO_SENTRY;
+	ptr = labyrinth_mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ptr == MAP_FAILED)
+		fail("mmap of %zu bytes: %d", size, errno);
+	for (i = 0; i < size; i += 512)
+		if (ptr[i])
+			fail("byte %zu of a new mapping is not zero", i);
+	id = own(ptr, size, BY_UNMAP, true);
+	if (changed && labyrinth_mprotect(ptr, size, prot))
+		fail("mprotect: %d", errno);
+	if (errno != ERRNO_SENTRY)
+		fail("mmap or mprotect changed errno to %d", errno);
+	errno = before;
 	return id;
 }
