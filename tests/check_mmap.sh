@@ -44,4 +44,16 @@ for backend in $backends; do
 		cut -c -220 "$log"
 	fi
 done
+
+# check_option VALUE PATTERN: of the figures at the end of a short run
+check_option() {
+	LABYRINTH_OPTIONS=mmap:$1,stats:1 timeout 60 "$out/mmapdiff" -n 300 "$preload" >"$log" 2>&1
+	if [ $? -eq 0 ] && grep -q "mmap routed $2 lost 0\$" "$log"; then
+		pass "mmap:$1, $(sed -n 's/.* mmap routed/routed/p' "$log")"
+	else
+		fail "mmap:$1" "figures other than routed $2 lost 0" "$log"
+	fi
+}
+check_option 0 '0 passed [1-9][0-9]* restored 0'
+check_option 1 '[1-9][0-9]* passed [1-9][0-9]* restored [1-9][0-9]*'
 finish

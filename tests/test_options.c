@@ -4,12 +4,23 @@
 #include "api/options.h"
 #include "labyrinth.h"
 
-static const struct lab_options defaults = { .reserve = 96, .exclusive = 32 };
+static const struct lab_options defaults = {
+	.reserve = 96, .exclusive = 32, .mmap = 16, .stall_ms = 7, .watermark_scale_factor = 10
+};
 
 static void assert_options(const struct lab_options *want)
 {
 	assert_int_equal(lab_options.reserve, want->reserve);
 	assert_int_equal(lab_options.exclusive, want->exclusive);
+	assert_int_equal(lab_options.mmap, want->mmap);
+	assert_int_equal(lab_options.min_free_kbytes, want->min_free_kbytes);
+	assert_int_equal(lab_options.watermark_scale_factor, want->watermark_scale_factor);
+	assert_int_equal(lab_options.stall_ms, want->stall_ms);
+	assert_int_equal(lab_options.kswapd, want->kswapd);
+	assert_int_equal(lab_options.psi, want->psi);
+	assert_int_equal(lab_options.atomic_handlers, want->atomic_handlers);
+	assert_int_equal(lab_options.dontdump, want->dontdump);
+	assert_int_equal(lab_options.trace, want->trace);
 	assert_int_equal(lab_options.stats, want->stats);
 	assert_int_equal(lab_options.deepbind, want->deepbind);
 }
@@ -42,13 +53,34 @@ static void test_good_options_are_taken_in_silence(void **state)
 		{ "stats:1", { .reserve = 96, .exclusive = 32, .stats = true } },
 		{ "deepbind:1,stats:0,", { .reserve = 96, .exclusive = 32, .deepbind = true } },
 		{ "stats:1,stats:0", { .reserve = 96, .exclusive = 32 } },
+		{ "mmap:4", { .reserve = 96, .exclusive = 32, .mmap = 4 } },
+		{ "min_free_kbytes:400",
+		  { .reserve = 96, .exclusive = 32, .min_free_kbytes = 400 } },
+		{ "watermark_scale_factor:3000",
+		  { .reserve = 96, .exclusive = 32, .watermark_scale_factor = 3000 } },
+		{ "stall_ms:1", { .reserve = 96, .exclusive = 32, .stall_ms = 1 } },
+		{ "kswapd:1,psi:1",
+		  { .reserve = 96, .exclusive = 32, .kswapd = true, .psi = true } },
+		{ "atomic_handlers:1,dontdump:1,trace:1",
+		  { .reserve = 96,
+		    .exclusive = 32,
+		    .atomic_handlers = true,
+		    .dontdump = true,
+		    .trace = true } },
 	};
+	struct lab_options want;
 	struct capture capture;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		assert_string_equal(parse(rows[i].text, &capture), "");
-		assert_options(&rows[i].want);
+		want = rows[i].want;
+		/* what a row does not name is as it was */
+		want.mmap = want.mmap ? want.mmap : defaults.mmap;
+		want.stall_ms = want.stall_ms ? want.stall_ms : defaults.stall_ms;
+		if (!want.watermark_scale_factor)
+			want.watermark_scale_factor = defaults.watermark_scale_factor;
+		assert_options(&want);
 	}
 	assert_string_equal(parse(NULL, &capture), "");
 	assert_options(&defaults);
@@ -78,6 +110,7 @@ static void test_bad_options_are_named_and_left_out(void **state)
 		{ "stats:2", "bad value \"stats:2\"" },
 		{ "stats:", "bad value \"stats\"" },
 		{ "stats:yes", "bad value \"stats:yes\"" },
+		{ "stats:11", "bad value \"stats:11\"" },
 		{ "reserv:1m", "unknown option \"reserv:1m\"" },
 		{ "reserves:1m", "unknown option \"reserves:1m\"" },
 		{ ":5", "unknown option \":5\"" },
@@ -111,7 +144,12 @@ static void test_good_options_beside_bad_ones_count(void **state)
 	(void)state;
 	assert_non_null(strstr(said, "unknown option \"nonsense\""));
 	assert_non_null(strstr(said, "bad value \"reserve:zzz\""));
-	assert_options(&(struct lab_options){ .reserve = 96, .exclusive = 16, .stats = true });
+	assert_options(&(struct lab_options){ .reserve = 96,
+					      .exclusive = 16,
+					      .mmap = 16,
+					      .stall_ms = 7,
+					      .watermark_scale_factor = 10,
+					      .stats = true });
 }
 
 /* However long an option is, the line about it is cut and nothing is overrun. */

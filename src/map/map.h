@@ -10,8 +10,9 @@
  *   CHANGED  the program's, and no longer as we made it: advised, protected,
  *            locked, mapped over.  The kernel alone knows; on munmap() a fresh
  *            page is mapped over it
- *   HELD     in the hands of one call, which ends soon or was abandoned
- *   LOST     not ours any more: the kernel refused to restore it
+ *   HELD     in the hands of one call, which ends soon or was abandoned; a hole
+ *   LOST     not ours, the kernel alone knows: while it moves pages there, or
+ *            for ever, if it refused to restore the page
  *   LAB_PCP_MAP  unmapped to the program; waits on a stack to be routed again
  *
  * The kind is the truth, and who changes it from one of these has won it, by

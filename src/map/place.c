@@ -181,11 +181,10 @@ static bool has_hole(uintptr_t addr, uintptr_t end)
 }
 
 /*
- * Frames of a range that the kernel has left empty become heap again.  Where
- * something lies, the program's or what another thread got there meanwhile,
- * they become @taken.
+ * What was LOST while the kernel worked: a frame that it has left empty becomes
+ * heap again, and where something lies, it is the program's.
  */
-static void refill(uintptr_t addr, uintptr_t end, uint8_t kind, uint8_t taken)
+static void refill(uintptr_t addr, uintptr_t end)
 {
 	uintptr_t at;
 	lab_pfn_t pfn;
@@ -193,17 +192,15 @@ static void refill(uintptr_t addr, uintptr_t end, uint8_t kind, uint8_t taken)
 
 	for (at = addr; at < end; at += LAB_PAGE_BYTES) {
 		pfn = pfn_at(at);
-		if (!is_covered(at) || lab_byte_get(&lab_mem.kind[pfn]) != kind)
+		if (!is_covered(at) || !lab_map_win(pfn, LAB_KIND_MAP_LOST, LAB_KIND_MAP_HELD))
 			continue;
 		err = lab_os_map(at, LAB_PAGE_BYTES);
-		if (!err) {
+		if (!err)
 			lab_map_give_fresh(pfn, 1);
-			continue;
-		}
-		if (err != -EEXIST)
-			taken = LAB_KIND_MAP_LOST;
-		lab_kind_set(pfn, taken);
-		lab_word_add(&lab_map.lost, taken == LAB_KIND_MAP_LOST);
+		else
+			lab_kind_set(pfn,
+				     err == -EEXIST ? LAB_KIND_MAP_CHANGED : LAB_KIND_MAP_LOST);
+		lab_word_add(&lab_map.lost, err && err != -EEXIST);
 	}
 }
 
@@ -231,14 +228,15 @@ static bool punch(uintptr_t addr, uintptr_t end)
 	return all;
 }
 
-static void hold_ours(uintptr_t addr, uintptr_t end)
+/* pages of ours in a range are the kernel's alone, until refill() */
+static void let_go(uintptr_t addr, uintptr_t end)
 {
 	uintptr_t at;
 
 	lab_map_mark(addr, end);
 	for (at = addr; at < end; at += LAB_PAGE_BYTES)
 		if (is_covered(at))
-			(void)lab_map_win(pfn_at(at), LAB_KIND_MAP_CHANGED, LAB_KIND_MAP_HELD);
+			(void)lab_map_win(pfn_at(at), LAB_KIND_MAP_CHANGED, LAB_KIND_MAP_LOST);
 }
 
 /* the kernel does it; then our frames are put right */
@@ -247,21 +245,16 @@ static long move_by_kernel(uintptr_t from, size_t old_len, size_t new_len, int f
 	uintptr_t end = from + old_len, to_end = flags & MREMAP_FIXED ? to + new_len : to;
 	long result;
 
-	if (!punch(from, end)) {
-		refill(from, end, LAB_KIND_MAP_LOST, LAB_KIND_MAP_LOST);
-		return -EFAULT;
+	if (punch(from, end)) {
+		lab_map_mark(to, to_end);
+		(void)punch(to, to_end);
+		let_go(from, end);
+		result = lab_os_pass_mremap(from, old_len, new_len, flags, to);
+	} else {
+		result = -EFAULT;
 	}
-	lab_map_mark(to, to_end);
-	(void)punch(to, to_end);
-	hold_ours(from, end);
-	result = lab_os_pass_mremap(from, old_len, new_len, flags, to);
-	if (lab_os_failed(result) || flags & MREMAP_DONTUNMAP)
-		each_held(from, end, LAB_KIND_MAP_CHANGED);
-	else if ((uintptr_t)result == from)
-		each_held(from, new_len < old_len ? from + new_len : end, LAB_KIND_MAP_CHANGED);
-	refill(from, end, LAB_KIND_MAP_HELD, LAB_KIND_MAP_LOST);
-	refill(from, end, LAB_KIND_MAP_LOST, LAB_KIND_MAP_LOST);
-	refill(to, to_end, LAB_KIND_MAP_LOST, LAB_KIND_MAP_CHANGED);
+	refill(from, end);
+	refill(to, to_end);
 	if (!lab_os_failed(result) && !(flags & MREMAP_FIXED))
 		lab_map_note((uintptr_t)result, new_len);
 	return result;

@@ -10,7 +10,33 @@
 #include "map/map.h"
 #include "os/mm.h"
 
-/* a frame that bears no mark: free, or inside a huge block of malloc's */
+/* can this block be a later one of a huge block of malloc's: its frames bear no mark */
+static bool is_body(size_t block)
+{
+	union lab_block_word w = { .raw = lab_word_get(&lab_block_at(block)->word) };
+
+	return w.mapped && !w.whole && !w.free && w.zone == LAB_ZONE_HEAP &&
+	       lab_byte_get(&lab_mem.kind[block * LAB_BLOCK_FRAMES]) == LAB_KIND_FREE;
+}
+
+static bool is_in_huge(lab_pfn_t pfn)
+{
+	size_t at = pfn / LAB_BLOCK_FRAMES, block = at;
+	uint8_t kind;
+
+	while (block > 0 && is_body(block) &&
+	       lab_section_is_ready((block - 1) / LAB_SECTION_BLOCKS))
+		block--;
+	kind = lab_byte_get(&lab_mem.kind[block * LAB_BLOCK_FRAMES]);
+	return (kind == LAB_KIND_HUGE || kind == LAB_KIND_MOVING) &&
+	       (at - block) << LAB_BLOCK_SHIFT <
+		       lab_word_get(&lab_frame_at((lab_pfn_t)(block * LAB_BLOCK_FRAMES))->bytes);
+}
+
+/*
+ * A frame that bears no mark: free, or in the hands of somebody who takes it or
+ * gives it back in this moment, or inside a huge block of malloc's.
+ */
 static bool is_vacant(lab_pfn_t pfn)
 {
 	struct lab_block *block = lab_block_at(pfn / LAB_BLOCK_FRAMES);
@@ -21,7 +47,7 @@ static bool is_vacant(lab_pfn_t pfn)
 		return false;
 	/* of the resident zones some frames were never handed out */
 	return w.whole || w.zone != LAB_ZONE_HEAP ||
-	       (lab_word_get(&block->bits[frame / 64]) >> frame % 64 & 1);
+	       (lab_word_get(&block->bits[frame / 64]) >> frame % 64 & 1) || !is_in_huge(pfn);
 }
 
 static enum lab_map_page frame_page(lab_pfn_t pfn)
@@ -30,7 +56,8 @@ static enum lab_map_page frame_page(lab_pfn_t pfn)
 
 	if (lab_map_is_ours(kind))
 		return LAB_MAP_OURS;
-	if (kind == LAB_PCP_MAP || (kind == LAB_KIND_FREE && is_vacant(pfn)))
+	if (kind == LAB_PCP_MAP || kind == LAB_KIND_MAP_HELD ||
+	    (kind == LAB_KIND_FREE && is_vacant(pfn)))
 		return LAB_MAP_HOLE;
 	return LAB_MAP_KERNELS;
 }

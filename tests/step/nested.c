@@ -114,6 +114,15 @@ static void maps(const struct scenario *s)
 	(void)take_map(4096, false);
 }
 
+/* what is being unmapped, once more: that is no error, and gives nothing back twice */
+static void unmap_same(const struct scenario *s)
+{
+	if (s->op != op_unmap)
+		(void)take_map(4096, false);
+	else if (labyrinth_munmap(outcome.target, s->size))
+		fail("munmap in the handler was refused");
+}
+
 static void free_old(const struct scenario *s)
 {
 	(void)s;
@@ -199,6 +208,7 @@ const struct nested nesteds[] = {
 	{ "trim", set_up_old, trim },
 	{ "objects", set_up_old_objects, objects },
 	{ "maps", set_up_maps, maps },
+	{ "unmap the same", set_up_nothing, unmap_same },
 };
 const size_t nr_nesteds = sizeof(nesteds) / sizeof(*nesteds);
 const size_t nr_nested_fresh = 6;
