@@ -185,15 +185,17 @@ static unsigned int after_reclaim(const struct request *r, struct lab_frames *ou
 static unsigned int reclaim_and_wait(const struct request *r, struct lab_frames *out)
 {
 	uint64_t start = lab_os_clock_ms(), waited, limit = lab_word_get(&lab_stall_ms);
+	/* __GFP_NOFAIL wins over the flags that give up */
+	const labyrinth_gfp_t ends = r->gfp & LABYRINTH___GFP_NOFAIL ? 0 : r->gfp;
 	unsigned int got, turn, idle = 0, stalls = 0;
 
 	for (turn = 0;; turn++) {
 		idle = lab_reclaim(r->id, r->order) ? 0 : idle + 1;
 		got = after_reclaim(r, out);
-		if (got || r->gfp & LABYRINTH___GFP_NORETRY)
+		if (got || ends & LABYRINTH___GFP_NORETRY)
 			return got;
 		waited = lab_os_clock_ms() - start;
-		if (r->gfp & LABYRINTH___GFP_RETRY_MAYFAIL) {
+		if (ends & LABYRINTH___GFP_RETRY_MAYFAIL) {
 			if (idle >= MAX_RECLAIM_RETRIES || waited >= limit)
 				return 0;
 			continue;

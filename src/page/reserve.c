@@ -139,14 +139,17 @@ static int populate(enum lab_zone_id id, unsigned int step)
 
 /* ---- beyond the cap: frames that were given back ---- */
 
-/* up to @n frames go back to the system; they stay the zone's, by their kind */
+/*
+ * Up to @n frames go back to the system; they stay the zone's, by their kind.
+ * Low stays free, but not more than the cap: low of a small zone may be all of it.
+ */
 static void park(enum lab_zone_id id, unsigned int n)
 {
 	struct lab_zone *zone = lab_zone_at(id);
+	uint64_t left, floor = lab_word_get(&zone->low), cap = lab_word_get(&zone->cap);
 	struct lab_frames frames;
-	uint64_t left;
 
-	n = lab_reserve_take_some(id, n < 64 ? n : 64, lab_word_get(&zone->low), &frames);
+	n = lab_reserve_take_some(id, n < 64 ? n : 64, floor < cap ? floor : cap, &frames);
 	lab_word_sub(&zone->taken, n);
 	for (left = n ? frames.mask : 0; left; left &= left - 1) {
 		lab_pfn_t pfn = frames.pfn + lab_ctz(left);
