@@ -52,11 +52,16 @@ extern "C" {
  *	the caller alone
  *
  * The page comes from the exclusive zone: resident, locked where
- * RLIMIT_MEMLOCK allows, not shared copy-on-write with a child of fork().
- * The contents are unspecified.
+ * RLIMIT_MEMLOCK allows, not shared copy-on-write with a child of fork(), not
+ * merged, not collapsed, between pages without access.  The contents are
+ * unspecified.  In a child the zone is wiped: the parent's pages read as zero
+ * there, to free them does nothing, and there are no others until a request
+ * with __GFP_EXCLUSIVE that may wait has set up a zone of the child's own.
  *
  * Context: MT-Safe, AS-Safe.  Lock-free, bounded work, no system call, no
- *          page fault.
+ *          page fault, after fork() neither.  (With the option kswapd:1 one
+ *          futex(2) wake at a crossing of low, as for all of this header that
+ *          has __GFP_KSWAPD_RECLAIM.)
  * Errno:   preserved.
  * Mirrors: alloc_page(GFP_ATOMIC), mm/page_alloc.c.
  * Return:  a page aligned to LABYRINTH_PAGE_SIZE, or NULL when the zone is
@@ -66,13 +71,24 @@ LABYRINTH_HOT void *labyrinth_void_alloc_page_gfp_atomic_exclusive(void);
 
 /**
  * labyrinth_alloc_page() - one page from the reserve
- * @gfp: LABYRINTH_GFP_KERNEL, _NOWAIT or _ATOMIC, with any of _ZERO, _EXCLUSIVE
+ * @gfp: any of labyrinth_gfp.h; the usual are LABYRINTH_GFP_KERNEL, _NOWAIT and
+ *       _ATOMIC, with _ZERO or _EXCLUSIVE
  *
- * Context: MT-Safe, AS-Safe.  Lock-free.  _ATOMIC and _NOWAIT make no system
- *          call and take no page fault (but after fork(), whose copy-on-write
- *          covers the reserve and our tables until they are written again);
- *          _KERNEL may grow the heap.
- * Errno:   preserved; EINVAL on unknown flags, ENOMEM when _KERNEL fails.
+ * What is left for others: min by most; half of it with __GFP_HIGH; 0.375 of it
+ * by GFP_ATOMIC; nothing with __GFP_MEMALLOC.  __GFP_NOMEMALLOC takes the last
+ * two back.
+ *
+ * Who may wait (__GFP_DIRECT_RECLAIM) gets pages of the heap while the reserve is
+ * below low; then it reclaims, runs shrinkers and waits, up to stall_ms, when a
+ * report is made and the request fails.  With __GFP_NORETRY it fails after one
+ * round, with __GFP_RETRY_MAYFAIL without waiting, with __GFP_NOFAIL never.  In an
+ * atomic section it is reported once and treated as GFP_NOWAIT.
+ *
+ * Context: MT-Safe, AS-Safe.  Without __GFP_DIRECT_RECLAIM lock-free, no system
+ *          call and no page fault (but after fork(), whose copy-on-write
+ *          covers the reserve and our tables until they are written again).
+ * Errno:   preserved; EINVAL on unknown flags, ENOMEM when a request that may
+ *          wait fails.
  * Mirrors: alloc_page(), mm/page_alloc.c.
  * Return:  the page, or NULL: none above the floor that @gfp allows.
  */
