@@ -11,6 +11,7 @@ cat >prog.c <<'C'
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static char *guarded;
 
@@ -32,6 +33,7 @@ int main(int argc, char **argv)
 		sum += (unsigned char)p[4095];
 		munmap(p, 4096);
 	}
+	getppid(); /* from here on the calls are the program's */
 	guarded = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	mprotect(guarded + 4096, 4096, PROT_NONE);
 	printf("sum %lu\n", sum);
@@ -49,7 +51,8 @@ same got want
 # the library serves the pages without a call, and asks once to protect one
 if [ -n "$PRELOAD" ]; then
 	[ "$(grep -c 'munmap(' calls)" -lt 100 ] || fail "munmap is not served: $(grep -c 'munmap(' calls)"
-	equal "$(grep -c 'mprotect(0x[0-9a-f]*, 4096, PROT_NONE) = 0$' calls)" 1 "calls of mprotect to PROT_NONE"
+	equal "$(sed '1,/getppid(/d' calls | grep -c 'mprotect(0x[0-9a-f]*, 4096, PROT_NONE) = 0$')" 1 \
+		"calls of mprotect to PROT_NONE"
 fi
 cat >commands <<'GDB'
 set pagination off
