@@ -5,16 +5,27 @@
 #include "api/report.h"
 #include "gfp/alloc.h"
 #include "gfp/flags.h"
+#include "gfp/reclaim.h"
 #include "os/os.h"
 #include "page/reserve.h"
 #include "pcp/pcp.h"
 
-static lab_byte_t *kind_of(const void *page)
+/*
+ * The kind of the frame at @page, as lab_live_byte(page, LAB_PAGE_SHIFT) has it, with
+ * what the map begins at in a register: the compiler cannot know that the bytes which
+ * a loop stores are not part of it.
+ */
+static LAB_ALWAYS_INLINE lab_byte_t *kind_in(uintptr_t kinds, const void *page)
 {
-	return lab_live_byte(page, LAB_PAGE_SHIFT);
+	return (lab_byte_t *)(kinds + ((uintptr_t)page >> LAB_PAGE_SHIFT));
 }
 
-/* ---- bulk ---- */
+/*
+ * ---- bulk ----
+ *
+ * The loops over the caller's slots are unrolled: rolled up, these few instructions
+ * took 4 cycles a page each (measured: 2.8 instead of 1.35 ns a page there and back).
+ */
 
 /* pages of this CPU's stack into @n empty slots; returns how many */
 static size_t bulk_from_stack(size_t n, void **pages)
@@ -22,9 +33,11 @@ static size_t bulk_from_stack(size_t n, void **pages)
 	unsigned int want =
 		n < LAB_PCP_CAP(LAB_PCP_API) ? (unsigned int)n : LAB_PCP_CAP(LAB_PCP_API);
 	unsigned int got = lab_pcp_pop_many(LAB_PCP_API, pages, want), i;
+	const uintptr_t kinds = lab_mem.live[LAB_PAGE_SHIFT];
 
+#pragma GCC unroll 8
 	for (i = 0; i < got; i++)
-		lab_byte_set(kind_of(pages[i]), LAB_KIND_API);
+		lab_byte_set(kind_in(kinds, pages[i]), LAB_KIND_API);
 	/* an attempt that was interrupted may have written there */
 	for (; i < want; i++)
 		pages[i] = NULL;
@@ -86,6 +99,9 @@ LAB_PUBLIC size_t labyrinth_alloc_pages_bulk(labyrinth_gfp_t gfp, size_t n, void
 		n = 0;
 	}
 	gfp = lab_gfp_effective(gfp);
+	/* as any request that may make system calls: else the zone would never grow */
+	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM && n)
+		lab_refill();
 	while (at < n) {
 		if (pages[at]) {
 			at++;
@@ -131,25 +147,57 @@ static bool is_ours(const void *page)
 	return lab_mem_covers_fast(pfn) && lab_byte_own(&lab_mem.kind[pfn]) == LAB_KIND_API;
 }
 
+/* pages that one step takes from the caller: who is abandoned in it leaks no more */
+enum { FREE_STEP = 64 };
+
+/* the first of @pages that the shelf takes are its own from here on; returns how many */
+static size_t claim_ours(size_t n, void *const *pages)
+{
+	const uintptr_t kinds = lab_mem.live[LAB_PAGE_SHIFT], base = lab_mem.base;
+	/* acquire: pairs with cover_more() [mem.covered] */
+	const uint64_t covered = atomic_load_explicit(&lab_mem.covered, memory_order_acquire);
+	size_t i;
+
+#pragma GCC unroll 8
+	for (i = 0; i < n; i++) {
+		uintptr_t offset = (uintptr_t)pages[i] - base;
+		lab_byte_t *kind = kind_in(kinds, pages[i]);
+
+		/* as lab_pfn_exact() */
+		if (LAB_UNLIKELY((offset >> LAB_PAGE_SHIFT | offset << (64 - LAB_PAGE_SHIFT)) >=
+				 covered) ||
+		    LAB_UNLIKELY(lab_byte_own(kind) != LAB_KIND_API))
+			break;
+		lab_byte_set(kind, LAB_PCP_API);
+	}
+	return i;
+}
+
+/* plain stores: what the compiler makes of such a loop begins slowly (rep stos) */
+static void empty_slots(size_t n, void *volatile *pages)
+{
+	size_t i;
+
+#pragma GCC unroll 8
+	for (i = 0; i < n; i++)
+		pages[i] = NULL;
+}
+
 LAB_PUBLIC void labyrinth_free_pages_bulk(size_t n, void **pages)
 {
-	size_t i, ours = 0, stacked;
+	size_t ours, stacked;
 
-	for (i = 0; i < n; i++) {
-		void *page = pages[i];
-
-		pages[i] = NULL;
-		if (LAB_LIKELY(is_ours(page))) {
-			lab_byte_set(kind_of(page), LAB_PCP_API);
-			pages[ours++] = page;
+	for (; n > 0; n -= ours, pages += ours) {
+		ours = claim_ours(n < FREE_STEP ? n : FREE_STEP, pages);
+		if (LAB_LIKELY(ours)) {
+			stacked = lab_pcp_push_many(LAB_PCP_API, pages, (unsigned int)ours);
+			return_rest(pages + stacked, ours - stacked);
 		} else {
-			labyrinth_free_page(page);
+			labyrinth_free_page(pages[0]);
+			ours = 1;
 		}
+		empty_slots(ours, pages);
 	}
-	stacked = lab_pcp_push_many(LAB_PCP_API, pages, (unsigned int)(ours < 64 ? ours : 64));
-	return_rest(pages + stacked, ours - stacked);
-	for (i = 0; i < ours; i++)
-		pages[i] = NULL;
 }
 
 /* ---- exact sizes, and single pages of a block ---- */

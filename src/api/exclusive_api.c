@@ -9,7 +9,7 @@ enum {
 	POP_TURNS = 24 /* entries that one request looks at: a stack, and some */
 };
 
-static lab_word_t complained;
+static LAB_RESIDENT lab_word_t complained;
 
 static void complain(labyrinth_gfp_t gfp, unsigned int order)
 {

@@ -90,7 +90,7 @@ static LAB_ALWAYS_INLINE void lab_heap_free(void *ptr)
 	} else if (LAB_UNLIKELY(kind == LAB_KIND_FREE)) {
 		goto slow;
 	}
-	if (LAB_UNLIKELY(!lab_pcp_try_push(hot->stack, hot->cap, ptr)))
+	if (LAB_UNLIKELY(!lab_pcp_try_push_by(&lab_hot_gate, hot->stack, hot->cap, ptr)))
 		lab_free_unstacked(ptr);
 	return;
 slow:

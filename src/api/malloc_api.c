@@ -94,12 +94,30 @@ void *lab_malloc_slow(size_t size)
 	return malloc_slow(size);
 }
 
+/*
+ * Inside a section: to the bitmaps, which are resident as the object was in use.
+ * This CPU's stack may lie on pages that nobody has touched so far.
+ */
+static LAB_NOINLINE void free_atomic(unsigned int cls, void *ptr)
+{
+	if (cls == LAB_PCP_PAGE)
+		lab_page_give(ptr);
+	else
+		lab_cache_give(cls, ptr);
+}
+
 void lab_free_unstacked(void *ptr)
 {
 	/* looked up again: to keep it costs the hot path an instruction */
 	unsigned int cls = lab_mem_kind(ptr);
 
-	if (lab_pcp_push(cls, ptr))
+	if (lab_scope_is_atomic()) {
+		free_atomic(cls, ptr);
+		return;
+	}
+	/* the hot path again: its own gate is closed where there are sections */
+	if (lab_pcp_try_push(lab_pcp_class[cls].stack, lab_pcp_class[cls].cap, ptr) ||
+	    lab_pcp_push(cls, ptr))
 		return;
 	if (cls == LAB_PCP_PAGE)
 		lab_page_free(ptr);

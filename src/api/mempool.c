@@ -73,8 +73,8 @@ struct slot {
 	unsigned int index;
 };
 
-static lab_word_t zero_told;
-static lab_word_t sleep_told;
+static LAB_RESIDENT lab_word_t zero_told;
+static LAB_RESIDENT lab_word_t sleep_told;
 
 /* ---- transitions ---- */
 

@@ -55,7 +55,7 @@ static void clear_unless(bool clean, labyrinth_gfp_t gfp, void *pages, unsigned 
 	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM)
 		return;
 	lab_event_add(clean ? LAB_EV_ZERO_HIT : LAB_EV_ZERO_MISS, 1);
-	/* the exclusive zone has no pages that are cleared ahead */
+	/* pages are cleared ahead in the reserve alone */
 	if (!clean && !(gfp & LABYRINTH___GFP_EXCLUSIVE))
 		lab_reserve_zero_miss();
 }

@@ -52,7 +52,7 @@ uint64_t lab_gfp_floor(enum lab_zone_id id, labyrinth_gfp_t gfp)
 
 labyrinth_gfp_t lab_gfp_effective(labyrinth_gfp_t gfp)
 {
-	static lab_word_t told;
+	static LAB_RESIDENT lab_word_t told;
 
 	if (LAB_LIKELY(!may_wait(gfp)) || !lab_scope_is_atomic())
 		return gfp;

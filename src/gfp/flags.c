@@ -143,7 +143,7 @@ static void broken(lab_word_t *done, labyrinth_gfp_t gfp, unsigned int order, co
 
 static LAB_COLD bool refuse(labyrinth_gfp_t gfp, unsigned int order)
 {
-	static lab_word_t unknown, large;
+	static LAB_RESIDENT lab_word_t unknown, large;
 
 	if (gfp & ~LAB_GFP_KNOWN)
 		broken(&unknown, gfp, order, "unknown flags: refused");
@@ -157,7 +157,7 @@ static_assert(LABYRINTH_MAX_PAGE_ORDER == 9, "the text above names it");
 
 static LAB_COLD void put_right(labyrinth_gfp_t *gfp, unsigned int order)
 {
-	static lab_word_t zones, mobility, nofail;
+	static LAB_RESIDENT lab_word_t zones, mobility, nofail;
 
 	if (zones_are_bad(*gfp)) {
 		broken(&zones, *gfp, order,
@@ -186,7 +186,7 @@ bool lab_gfp_check(labyrinth_gfp_t *gfp, unsigned int order)
 
 LAB_COLD void lab_gfp_check_failed(labyrinth_gfp_t gfp, unsigned int order)
 {
-	static lab_word_t waitless, atomic;
+	static LAB_RESIDENT lab_word_t waitless, atomic;
 
 	if (!(gfp & LABYRINTH___GFP_NOFAIL))
 		return;
@@ -199,7 +199,7 @@ LAB_COLD void lab_gfp_check_failed(labyrinth_gfp_t gfp, unsigned int order)
 
 LAB_COLD void lab_gfp_check_exact(labyrinth_gfp_t *gfp, unsigned int order)
 {
-	static lab_word_t exact;
+	static LAB_RESIDENT lab_word_t exact;
 	const labyrinth_gfp_t never = LABYRINTH___GFP_COMP | LABYRINTH___GFP_HIGHMEM;
 
 	if (!(*gfp & never))

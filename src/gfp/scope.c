@@ -13,7 +13,7 @@ static_assert(_Alignof(struct labyrinth_section) > TAGS, "tags need the low bits
 /* how far below its section a handler's stack may reach, if nothing better is known */
 #define REACH (64ul << 20)
 
-lab_word_t lab_scope_used;
+LAB_RESIDENT lab_word_t lab_scope_used;
 
 /*
  * The word is EXPLICIT, or the address of a handler's section with HANDLER, and
@@ -31,7 +31,7 @@ static struct {
 	lab_word_t id;
 	char rest[LAB_PAGE_BYTES - sizeof(lab_word_t)];
 } process __attribute__((aligned(4096)));
-static lab_word_t generation;
+static LAB_RESIDENT lab_word_t generation;
 
 static uint64_t process_id(void)
 {

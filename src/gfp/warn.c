@@ -52,11 +52,19 @@ lab_word_t lab_warn_stuck_s = 60;
 
 static lab_word_t ring; /* struct slot *; 0: none */
 
+/* ms, or 0 where asking would be a system call */
+static uint64_t free_clock(void)
+{
+	return lab_os_clock_is_free() ? lab_os_clock_ms() : 0;
+}
+
 void lab_warn_init(void)
 {
 	const size_t bytes = lab_align_up(SLOTS * sizeof(struct slot), LAB_PAGE_BYTES);
 	uintptr_t addr;
 
+	/* the first reading of the clock takes page faults: not in a handler, then */
+	(void)free_clock();
 	if (lab_word_get(&ring) || lab_os_hole(bytes, &addr) || lab_os_map(addr, bytes))
 		return;
 	(void)lab_os_wipe_on_fork(addr, bytes);
@@ -71,12 +79,6 @@ void lab_warn_init(void)
 static struct slot *slot_at(unsigned int i)
 {
 	return (struct slot *)(uintptr_t)lab_word_get(&ring) + i;
-}
-
-/* ms, or 0 where asking would be a system call */
-static uint64_t free_clock(void)
-{
-	return lab_os_clock_is_free() ? lab_os_clock_ms() : 0;
 }
 
 /*

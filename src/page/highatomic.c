@@ -3,7 +3,7 @@
 #include "page/reserve.h"
 
 /* 1 + first frame of a unit; 0: none.  Who exchanges it for 0 owns the unit. */
-static lab_word_t units[LAB_ASIDE_UNITS];
+static LAB_RESIDENT lab_word_t units[LAB_ASIDE_UNITS];
 
 /* 1 % of the zone, at least one unit if it is not tiny */
 static unsigned int allowed(const struct lab_zone *zone)

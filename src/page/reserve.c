@@ -431,7 +431,7 @@ bool lab_reserve_has_zeroed(void)
 }
 
 /* pages to clear ahead: two for each that was missed */
-static lab_word_t zero_debt;
+static LAB_RESIDENT lab_word_t zero_debt;
 enum { ZERO_AHEAD = 2, ZERO_DEBT_MAX = 64 };
 
 void lab_reserve_zero_miss(void)

@@ -141,14 +141,24 @@ LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_pop(size_t stack, void *
 	return lab_pcp_try_pop_by(&lab_rseq_gate, stack, entry);
 }
 
-/** lab_pcp_try_push() - the same; false: call lab_pcp_push() before giving up */
-LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_push(size_t stack, uint32_t cap,
-							     void *entry)
+/**
+ * lab_pcp_try_push_by(), lab_pcp_try_push() - the same; false: call lab_pcp_push()
+ *	before giving up
+ */
+LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_push_by(const lab_word_t *by, size_t stack,
+								uint32_t cap, void *entry)
 {
 	uint64_t gate;
 
-	return lab_rseq_open(&gate) && LAB_LIKELY(lab_rseq_push(gate, (char *)lab_pcp_area + stack,
-								cap, entry) == LAB_RSEQ_DONE);
+	return lab_gate_open(by, &gate) &&
+	       LAB_LIKELY(lab_rseq_push(gate, (char *)lab_pcp_area + stack, cap, entry) ==
+			  LAB_RSEQ_DONE);
+}
+
+LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_push(size_t stack, uint32_t cap,
+							     void *entry)
+{
+	return lab_pcp_try_push_by(&lab_rseq_gate, stack, cap, entry);
 }
 
 /**

@@ -82,10 +82,16 @@ static void touch(lab_word_t *word)
 	(void)lab_word_swap(word, 0, 0);
 }
 
+/* the linker's names for the words of LAB_RESIDENT */
+extern LAB_HIDDEN lab_word_t __start_lab_resident[], __stop_lab_resident[];
+
 void lab_atomic_init(void)
 {
+	lab_word_t *word;
 	unsigned int i;
 
+	for (word = __start_lab_resident; word < __stop_lab_resident; word++)
+		touch(word);
 	for (i = 0; i < LAB_NR_ATOMIC; i++)
 		touch(&caches[i].active);
 	for (i = 0; i < LAB_NR_EVENTS; i++)

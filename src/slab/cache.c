@@ -228,6 +228,18 @@ void lab_cache_free(unsigned int cls, void *ptr)
 	gather_flush(cls, &g);
 }
 
+void lab_cache_give(unsigned int cls, void *ptr)
+{
+	lab_pfn_t pfn = lab_slab_of(ptr, cls);
+	unsigned int index = lab_slab_index(ptr, cls);
+	enum lab_slab_gift gift = lab_slab_give(pfn, index / 64, 1ull << index % 64);
+
+	if (gift == LAB_SLAB_LIST_IT)
+		list_slab(cls, pfn);
+	else if (gift == LAB_SLAB_ALL_FREE)
+		lab_word_add(&caches[cls].all_free, 1);
+}
+
 void lab_cache_trim(void)
 {
 	unsigned int cls;

@@ -31,6 +31,19 @@ void *lab_cache_alloc(unsigned int cls);
 void lab_cache_free(unsigned int cls, void *ptr);
 
 /**
+ * lab_cache_give() - an object goes back to its slab, past the stacks
+ *
+ * Slabs that become all free are left to the next ordinary free.
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free, never fails, bounded work.  No system call,
+ *          no page fault.
+ */
+void lab_cache_give(unsigned int cls, void *ptr);
+
+/** lab_page_give() - the same for one of malloc's single pages */
+void lab_page_give(void *ptr);
+
+/**
  * lab_page_alloc(), lab_page_free() - the same for malloc's single pages
  *
  * They come from the reserve while it is above its low watermark, else from

@@ -86,6 +86,13 @@ void lab_page_free(void *ptr)
 	flush_pages(pfn & ~63u, 1ull << pfn % 64, lab_pcp_batch(LAB_PCP_PAGE));
 }
 
+void lab_page_give(void *ptr)
+{
+	lab_pfn_t pfn = lab_pfn_of(ptr);
+
+	return_pages(pfn & ~63u, 1ull << pfn % 64);
+}
+
 void lab_page_trim(void)
 {
 	flush_pages(0, 0, LAB_PCP_CAP(LAB_PCP_PAGE));
