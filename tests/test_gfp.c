@@ -1100,9 +1100,12 @@ static void out_of_memory(void *unused)
 	resize(256);
 	lab_os_fail_from(1, ~0ull >> 1);
 	errno = 0;
-	while ((ptr = labyrinth_heap_malloc(2000))) {
-		*(void **)ptr = list;
-		list = ptr;
+	/* pages first: they are the ones that malloc() takes from the reserve */
+	for (size_t size = 4096; size > 100; size /= 2) {
+		while ((ptr = labyrinth_heap_malloc(size))) {
+			*(void **)ptr = list;
+			list = ptr;
+		}
 	}
 	must(errno == ENOMEM && events(LAB_EV_FAIL_MALLOC) > 0);
 	errno = 0;

@@ -1143,21 +1143,31 @@ static void test_random_calls_do_as_the_model_says(void **state)
 		      (unsigned long long)(now_ms() - began), labyrinth_pcp_backend());
 }
 
+static int saved_stderr;
+
 /* reports are counted; nobody wants to read them */
 static int silence(void **state)
 {
 	int fd = open("/dev/null", O_WRONLY);
 
 	(void)state;
-	must(fd >= 0 && dup2(fd, 2) == 2);
+	saved_stderr = dup(2);
+	must(saved_stderr >= 0 && fd >= 0 && dup2(fd, 2) == 2);
 	close(fd);
 	return 0;
+}
+
+static int end_silence(void **state)
+{
+	(void)state;
+	return dup2(saved_stderr, 2) == 2 ? 0 : -1;
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_random_calls_do_as_the_model_says, silence),
+		cmocka_unit_test_setup_teardown(test_random_calls_do_as_the_model_says, silence,
+						end_silence),
 	};
 
 	if (labyrinth_sysctl("stall_ms", NULL, &(uint64_t){ 0 }))
