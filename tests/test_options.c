@@ -186,7 +186,7 @@ static void test_options_of_the_environment_take_effect(void **state)
 	assert_int_equal(out.status, 0);
 	assert_non_null(strstr(out.said, "unknown option \"x:y\""));
 	assert_non_null(
-		strstr(out.said, " zone reserve managed 48 free 48 min 32 low 40 high 48 "));
+		strstr(out.said, " zone reserve managed 48 free 48 min 24 low 30 high 36 "));
 	assert_non_null(strstr(out.said, " zone exclusive managed 0 free 0 min 0 "));
 }
 

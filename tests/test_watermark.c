@@ -47,7 +47,9 @@ static struct marks marks_of(uint64_t pages, uint64_t total, uint64_t tuned, uin
 	uint64_t all = (tuned ? tuned : kbytes_of(total)) / 4, ours = 116, delta;
 	struct marks marks = { .min = total ? all * pages / total : 0 };
 
-	/* the floor of small zones, page/watermark.h */
+	/* half of a small zone, page/watermark.h */
+	if (!tuned && marks.min > pages / 2)
+		marks.min = pages / 2;
 	if (pages / 2 < ours)
 		ours = pages / 2;
 	if (!tuned && marks.min < ours)
@@ -93,8 +95,9 @@ static void known_sizes(void *unused)
 		struct marks marks;
 	} rows[] = {
 		{ 0, { 0, 0, 0 } },
-		/* 128 kB at least, as in the kernel */
-		{ 48, { 32, 40, 48 } },
+		/* the kernel's 128 kB would be more than half of it */
+		{ 12, { 6, 7, 8 } },
+		{ 48, { 24, 30, 36 } },
 		{ 64, { 32, 40, 48 } },
 		{ 100, { 50, 62, 74 } },
 		{ 231, { 115, 143, 171 } },

@@ -50,8 +50,10 @@ static struct marks marks_of(uint64_t pages, uint64_t total)
 	uint64_t floor = pages / 2 < LAB_MIN_FLOOR ? pages / 2 : LAB_MIN_FLOOR, delta, scaled;
 	struct marks marks = { .min = total ? min_free_pages(total) * pages / total : 0 };
 
-	if (!lab_word_get(&tuned_kbytes) && marks.min < floor)
-		marks.min = floor;
+	if (!lab_word_get(&tuned_kbytes)) {
+		marks.min = marks.min < pages / 2 ? marks.min : pages / 2;
+		marks.min = marks.min > floor ? marks.min : floor;
+	}
 	delta = marks.min / 4;
 	scaled = pages * lab_watermark_scale_factor() / 10000;
 	delta = delta > scaled ? delta : scaled;

@@ -8,9 +8,9 @@
  *   low, high        min + delta, min + 2 delta
  *   delta            min / 4, but at least managed * scale factor / 10000
  *
- * The formula was made for gigabytes: of a zone of 16 MiB it leaves 3 %.  So,
- * unless min_free_kbytes was tuned, min has a floor of our own: half of a small
- * zone, up to LAB_MIN_FLOOR pages.  With these between low, where malloc()
+ * The formula was made for gigabytes: of a zone of 16 MiB it leaves 3 %, and its
+ * least, 128 kB, may be more than a zone.  So, unless min_free_kbytes was tuned, min
+ * is half of a small zone, and at least LAB_MIN_FLOOR pages of others.  With these between low, where malloc()
  * stops taking pages, and the atomic floor, 0.375 min, lie 101 pages.
  */
 #ifndef LAB_PAGE_WATERMARK_H
