@@ -134,7 +134,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
 
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-unit \
-	check-misuse check-life check-sections check-kswapd check-nocheck check-limits check-regress check-step check-storm check-trace check-glibc check-mmap check-quick
+	check-misuse check-life check-sections check-atomic check-kswapd check-nocheck check-limits check-regress check-step check-storm check-trace check-glibc check-mmap check-quick
 
 .PHONY: check check-all $(CHECKS) check-programs tools
 check: tools
@@ -162,6 +162,8 @@ check-life: all
 	@tests/check_life.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-sections: all
 	@tests/check_sections.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-atomic: all
+	@tests/check_atomic.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-kswapd: all
 	@tests/check_kswapd.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-nocheck: all
