@@ -4,6 +4,7 @@
 BUILD ?= release
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
+MANDIR ?= $(PREFIX)/share/man
 V ?= 0
 VERSION := 0.1.0
 OUT := build/$(BUILD)
@@ -134,7 +135,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
 
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-unit \
-	check-misuse check-life check-sections check-atomic check-kswapd check-nocheck check-limits check-regress check-step check-storm check-trace check-glibc check-mmap check-quick
+	check-misuse check-life check-sections check-atomic check-kswapd check-nocheck check-limits check-regress check-step check-storm check-trace check-glibc check-mmap check-man check-quick
 
 .PHONY: check check-all $(CHECKS) check-programs tools
 check: tools
@@ -184,6 +185,8 @@ check-glibc: all
 	@tests/check_glibc.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-mmap: all
 	@tests/check_mmap.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-man: all
+	@tests/check_man.sh --lib $(OUT)
 check-quick: all
 	@tests/check_programs.sh --quick --preload $(PRELOAD) --backend $(BACKEND)
 check-programs: all
@@ -226,9 +229,18 @@ install: all
 	install -m 644 $(wildcard include/*.h) $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
 		include/labyrinth.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/labyrinth.pc
+	@man/list.sh | while read -r section name page; do \
+		to=$(DESTDIR)$(MANDIR)/man$$section; install -d $$to; \
+		if [ $$name.$$section = $$page ]; then install -m 644 man/$$page $$to/; else \
+			echo ".so man$$section/$$page" | install -m 644 /dev/stdin $$to/$$name.$$section; \
+		fi || exit 1; \
+	done
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	@man/list.sh | while read -r section name page; do \
+		rm -f $(DESTDIR)$(MANDIR)/man$$section/$$name.$$section; \
+	done
 
 clean:
 	rm -rf build

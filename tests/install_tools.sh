@@ -33,6 +33,7 @@ for part; do
 		need pgrep procps
 		need setarch util-linux
 		need xz xz-utils
+		need mandoc mandoc
 		need python3 python3
 		need sqlite3 sqlite3
 		need redis-server redis-server
