@@ -255,6 +255,7 @@ help:
 	@echo 'make bench-latency   10,000,000 single page allocations, each timed'
 	@echo 'make bench-mmap      mmap and its kin beside the system calls'
 	@echo 'make check-unit      unit tests; T=block for one'
+	@echo 'make check-man       the manual: lint, prototypes, options, messages, examples'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=; make uninstall'
 	@echo 'make clean'
 	@echo

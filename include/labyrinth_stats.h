@@ -99,7 +99,8 @@ const char *labyrinth_event_name(enum labyrinth_event event);
  * Context: MT-Safe.  AS-Safe when only reading.  Changing "reserve" makes
  *          system calls; what shrinks is given back as it becomes free.
  * Mirrors: /proc/sys/vm/, Documentation/admin-guide/sysctl/vm.rst.
- * Return:  0, -ENOENT: no such name, -EINVAL: out of range, -ENOMEM.
+ * Return:  0, -ENOENT: no such name, -EINVAL: out of range, -ENOMEM, or
+ *          -EBUSY: "reserve" is being changed by somebody else.
  */
 int labyrinth_sysctl(const char *name, uint64_t *old, const uint64_t *value);
 
