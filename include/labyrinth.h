@@ -81,8 +81,9 @@ LABYRINTH_HOT void *labyrinth_void_alloc_page_gfp_atomic_exclusive(void);
  * Who may wait (__GFP_DIRECT_RECLAIM) gets pages of the heap while the reserve is
  * below low; then it reclaims, runs shrinkers and waits, up to stall_ms, when a
  * report is made and the request fails.  With __GFP_NORETRY it fails after one
- * round, with __GFP_RETRY_MAYFAIL without waiting, with __GFP_NOFAIL never.  In an
- * atomic section it is reported once and treated as GFP_NOWAIT.
+ * round, with __GFP_RETRY_MAYFAIL without waiting, with __GFP_NOFAIL never, but for
+ * __GFP_EXCLUSIVE where there is no such zone.  In an atomic section it is reported
+ * once and treated as GFP_NOWAIT.
  *
  * Context: MT-Safe, AS-Safe.  Without __GFP_DIRECT_RECLAIM lock-free, no system
  *          call and no page fault (but after fork(), whose copy-on-write

@@ -288,7 +288,7 @@ static labyrinth_gfp_t effective(labyrinth_gfp_t gfp)
 	if (!(gfp & DIRECT) || !labyrinth_in_atomic())
 		return gfp;
 	want[LAB_EV_MIGHT_SLEEP]++;
-	return (gfp & ~(KERNEL | NOFAIL | HIGH | MEMALLOC)) | NOWAIT;
+	return (gfp & ~(KERNEL | HIGH | MEMALLOC)) | NOWAIT;
 }
 
 /* ---- what the library chose ---- */

@@ -57,11 +57,10 @@ labyrinth_gfp_t lab_gfp_effective(labyrinth_gfp_t gfp)
 	if (LAB_LIKELY(!may_wait(gfp)) || !lab_scope_is_atomic())
 		return gfp;
 	lab_event_add(LAB_EV_MIGHT_SLEEP, 1);
-	gfp &= ~(LABYRINTH_GFP_KERNEL | LABYRINTH___GFP_NOFAIL | LABYRINTH___GFP_HIGH |
-		 LABYRINTH___GFP_MEMALLOC);
 	lab_warn_once(&told, gfp, 0,
 		      "a request that may wait was made in an atomic section, and is treated "
 		      "as GFP_NOWAIT; use GFP_ATOMIC or GFP_NOWAIT there");
+	gfp &= ~(LABYRINTH_GFP_KERNEL | LABYRINTH___GFP_HIGH | LABYRINTH___GFP_MEMALLOC);
 	return gfp | LABYRINTH_GFP_NOWAIT;
 }
 
@@ -231,8 +230,9 @@ unsigned int lab_gfp_alloc(labyrinth_gfp_t gfp, unsigned int order, struct lab_f
 			lab_pcp_touch_exclusive();
 		lab_refill();
 	}
-	if (!lab_gfp_is_ours(r.id))
-		return may_wait(gfp) && (got = from_heap(&r, out)) ? got : failed(&r);
+	/* without such a zone there is the heap, or nothing to wait for */
+	if (!lab_gfp_is_ours(r.id) && (r.id == LAB_ZONE_EXCLUSIVE || !may_wait(gfp)))
+		return failed(&r);
 	got = above_low(&r, out);
 	if (LAB_LIKELY(got)) {
 		crossed_up(r.id);

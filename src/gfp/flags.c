@@ -190,11 +190,11 @@ LAB_COLD void lab_gfp_check_failed(labyrinth_gfp_t gfp, unsigned int order)
 
 	if (!(gfp & LABYRINTH___GFP_NOFAIL))
 		return;
-	if (!(gfp & LABYRINTH___GFP_DIRECT_RECLAIM))
+	if (lab_scope_is_atomic())
+		broken(&atomic, gfp, order, "__GFP_NOFAIL in an atomic section: it has failed");
+	else if (!(gfp & LABYRINTH___GFP_DIRECT_RECLAIM))
 		broken(&waitless, gfp, order,
 		       "__GFP_NOFAIL without __GFP_DIRECT_RECLAIM: it has failed");
-	else if (lab_scope_is_atomic())
-		broken(&atomic, gfp, order, "__GFP_NOFAIL in an atomic section: it has failed");
 }
 
 LAB_COLD void lab_gfp_check_exact(labyrinth_gfp_t *gfp, unsigned int order)
