@@ -26,9 +26,12 @@ static void *no_memory(void)
 /* a request inside an atomic section: resident memory, or none */
 static LAB_NOINLINE void *alloc_atomic(size_t size, size_t align)
 {
+	const struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
 	void *ptr = lab_atomic_alloc(size ? size : 1, align,
 				     lab_gfp_floor(LAB_ZONE_RESERVE, LABYRINTH_GFP_ATOMIC));
 
+	if (lab_word_get(&zone->free) <= lab_word_get(&zone->low))
+		lab_gfp_crossed(LAB_ZONE_RESERVE, LABYRINTH_GFP_ATOMIC);
 	if (LAB_LIKELY(ptr))
 		return ptr;
 	lab_event_add(LAB_EV_FAIL_ATOMIC_MALLOC, 1);

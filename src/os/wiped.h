@@ -19,7 +19,8 @@ struct lab_wiped {
 	lab_word_t warn_quiet_until;   /* ms: failures */
 	lab_word_t warn_stalled_until; /* ms: stalls */
 	lab_word_t warn_missed;	       /* reports held back since the last one */
-	lab_word_t pad[2];
+	lab_word_t resize;	       /* 1: a thread changes the size of the reserve */
+	lab_word_t pad;
 	lab_word_t events[LAB_WIPED_EVENTS]; /* page/event.h */
 	char rest[LAB_PAGE_BYTES - (8 + LAB_WIPED_EVENTS) * sizeof(lab_word_t)];
 };

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "os/os.h"
+#include "os/wiped.h"
 #include "page/event.h"
 #include "page/reserve.h"
 #include "page/watermark.h"
@@ -284,8 +285,6 @@ int lab_reserve_init(enum lab_zone_id id, unsigned int cap, unsigned int step)
 	return err;
 }
 
-static lab_word_t resizing;
-
 int lab_reserve_resize(uint64_t cap)
 {
 	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
@@ -296,7 +295,7 @@ int lab_reserve_resize(uint64_t cap)
 	if (cap > LAB_RESERVE_MAX)
 		return -EINVAL;
 	/* one at a time; whoever is abandoned in here leaves the size as it is for good */
-	if (!lab_word_swap(&resizing, 0, 1))
+	if (!lab_word_swap(&lab_wiped.resize, 0, 1))
 		return -EBUSY;
 	while (piece_frames(LAB_ZONE_RESERVE, n))
 		n++;
@@ -310,7 +309,7 @@ int lab_reserve_resize(uint64_t cap)
 			lock_from(LAB_ZONE_RESERVE, lab_word_get(&zone->locked));
 		lab_watermarks_update();
 	}
-	lab_word_set(&resizing, 0);
+	lab_word_set(&lab_wiped.resize, 0);
 	return err;
 }
 

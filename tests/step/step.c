@@ -419,5 +419,8 @@ int main(int argc, char **argv)
 				"[--seconds S] [--mode MODE] [--only TEXT]\n");
 		return 2;
 	}
+	/* an abandoned call keeps pages for good: who may wait would do so for ten seconds */
+	if (labyrinth_sysctl("stall_ms", NULL, &(uint64_t){ 0 }))
+		return 2;
 	return run_modes(false);
 }
