@@ -1084,6 +1084,37 @@ static void in_section(void *unused)
 	must(events(LAB_EV_MIGHT_SLEEP) == n + 1);
 }
 
+static void hit_in_section(void *unused)
+{
+	static const labyrinth_gfp_t bad[] = { ATOMIC | LABYRINTH___GFP_DMA | LABYRINTH___GFP_DMA32,
+					       ATOMIC | LABYRINTH___GFP_HIGHMEM |
+						       LABYRINTH___GFP_DMA };
+	uintptr_t saved;
+	size_t i;
+
+	(void)unused;
+	resize(256);
+	for (i = 0; i < 2; i++) {
+		/* this page lies ready on the stack */
+		labyrinth_free_page(labyrinth_alloc_page(ATOMIC));
+		labyrinth_free_page(labyrinth_alloc_page(bad[i]));
+		must(events(LAB_EV_BAD_GFP) == i + 1);
+	}
+	saved = labyrinth_gfp_save();
+	labyrinth_free_page(labyrinth_alloc_page(KERNEL));
+	must(events(LAB_EV_MIGHT_SLEEP) == 1);
+	labyrinth_gfp_restore(saved);
+	labyrinth_free_page(labyrinth_alloc_page(KERNEL));
+	must(events(LAB_EV_MIGHT_SLEEP) == 1);
+}
+
+/* The rules hold for a page that lies ready on the stack too, whichever the back end. */
+static void test_rules_hold_for_pages_of_the_stack(void **state)
+{
+	(void)state;
+	child(hit_in_section);
+}
+
 /* What may wait is GFP_NOWAIT in an atomic section, and said to be once. */
 static void test_section_turns_kernel_into_nowait(void **state)
 {
@@ -1164,6 +1195,7 @@ int main(void)
 		cmocka_unit_test(test_each_crossing_of_low_wakes_once),
 		cmocka_unit_test(test_waiting_is_as_long_as_the_flags_say),
 		cmocka_unit_test(test_nofail_waits_for_a_page),
+		cmocka_unit_test(test_rules_hold_for_pages_of_the_stack),
 		cmocka_unit_test(test_section_turns_kernel_into_nowait),
 		cmocka_unit_test(test_atomic_requests_are_served_when_memory_is_out),
 	};

@@ -115,6 +115,9 @@ static void *exclusive(labyrinth_gfp_t gfp, unsigned int order)
 	return pages || !(gfp & LABYRINTH___GFP_DIRECT_RECLAIM) ? pages : fail(ENOMEM);
 }
 
+/* flags of GFP_ATOMIC and GFP_NOWAIT: a page off the stack satisfies them as it is */
+#define PLAIN (LABYRINTH_GFP_ATOMIC | LABYRINTH_GFP_NOWAIT)
+
 static LAB_ALWAYS_INLINE lab_byte_t *page_kind(const void *page)
 {
 	return lab_live_byte(page, LAB_PAGE_SHIFT);
@@ -138,9 +141,8 @@ LAB_PUBLIC LAB_HOT void *labyrinth_alloc_page(labyrinth_gfp_t gfp)
 {
 	void *page;
 
-	/* the usual flags: no clearing, the reserve, all bits known */
-	if (LAB_UNLIKELY(gfp & (LABYRINTH___GFP_ZERO | ~0xffffffu)) ||
-	    !lab_pcp_try_pop(LAB_PCP_STACK(LAB_PCP_API), &page))
+	/* what has no rule of its own; the rest is looked at whoever serves it */
+	if (LAB_UNLIKELY(gfp & ~PLAIN) || !lab_pcp_try_pop(LAB_PCP_STACK(LAB_PCP_API), &page))
 		return page_alloc(gfp);
 	lab_byte_set(page_kind(page), LAB_KIND_API);
 	return page;
