@@ -8,6 +8,7 @@
 #define LAB_API_HEAP_H
 
 #include "api/init.h"
+#include "labyrinth.h"
 #include "slab/cache.h"
 #include "slab/large.h"
 
@@ -20,6 +21,17 @@
 #ifndef LAB_CHECK_FREE
 #define LAB_CHECK_FREE 1
 #endif
+
+/* what the ABI demands of every block */
+enum { LAB_MALLOC_ALIGN = 16 };
+
+/**
+ * lab_object_atomic() - memory of resident slabs, or NULL, counted and reported
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free, no system call but the wake of the refiller.
+ * Errno:   preserved.
+ */
+LAB_NOINLINE void *lab_object_atomic(size_t size, size_t align, labyrinth_gfp_t gfp);
 
 /** lab_malloc_slow() - every size, when the stacks had nothing; sets ENOMEM */
 LAB_NOINLINE void *lab_malloc_slow(size_t size);

@@ -13,9 +13,6 @@
 #include "page/event.h"
 #include "slab/atomic.h"
 
-/* what the ABI demands of every block */
-enum { MALLOC_ALIGN = 16 };
-
 static void *no_memory(void)
 {
 	lab_event_add(LAB_EV_FAIL_MALLOC, 1);
@@ -26,18 +23,9 @@ static void *no_memory(void)
 /* a request inside an atomic section: resident memory, or none */
 static LAB_NOINLINE void *alloc_atomic(size_t size, size_t align)
 {
-	const struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
-	void *ptr = lab_atomic_alloc(size ? size : 1, align,
-				     lab_gfp_floor(LAB_ZONE_RESERVE, LABYRINTH_GFP_ATOMIC));
+	void *ptr = lab_object_atomic(size, align, LABYRINTH_GFP_ATOMIC);
 
-	if (lab_word_get(&zone->free) <= lab_word_get(&zone->low))
-		lab_gfp_crossed(LAB_ZONE_RESERVE, LABYRINTH_GFP_ATOMIC);
-	if (LAB_LIKELY(ptr))
-		return ptr;
-	lab_event_add(LAB_EV_FAIL_ATOMIC_MALLOC, 1);
-	lab_warn_alloc(LABYRINTH_GFP_ATOMIC,
-		       lab_order_of(size / LAB_PAGE_BYTES + (size % LAB_PAGE_BYTES != 0) + !size));
-	return no_memory();
+	return ptr ? ptr : no_memory();
 }
 
 /* what frees are also for; inside a section they make no system call */
@@ -80,7 +68,7 @@ static LAB_NOINLINE void *malloc_slow(size_t size)
 	if (lab_is_aside())
 		return lab_libc.realloc(NULL, size);
 	if (lab_scope_is_atomic())
-		return alloc_atomic(size, MALLOC_ALIGN);
+		return alloc_atomic(size, LAB_MALLOC_ALIGN);
 	lab_warn_poll();
 	ptr = alloc_clean(size, &clean);
 	return ptr ? ptr : no_memory();
@@ -260,7 +248,7 @@ static LAB_NOINLINE void *realloc_atomic(void *ptr, size_t have, size_t size)
 			(void)lab_large_resize(ptr, size);
 		return ptr;
 	}
-	to = alloc_atomic(size, MALLOC_ALIGN);
+	to = alloc_atomic(size, LAB_MALLOC_ALIGN);
 	if (!to)
 		return NULL;
 	lab_os_copy(to, ptr, have);

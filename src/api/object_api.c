@@ -39,10 +39,10 @@ static LAB_NOINLINE void *object_wait(size_t size, labyrinth_gfp_t gfp)
 	}
 }
 
-static LAB_NOINLINE void *object_atomic(size_t size, labyrinth_gfp_t gfp)
+void *lab_object_atomic(size_t size, size_t align, labyrinth_gfp_t gfp)
 {
-	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
-	void *ptr = lab_atomic_alloc(size, 16, lab_gfp_floor(LAB_ZONE_RESERVE, gfp));
+	const struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
+	void *ptr = lab_atomic_alloc(size, align, lab_gfp_floor(LAB_ZONE_RESERVE, gfp));
 
 	if (lab_word_get(&zone->free) <= lab_word_get(&zone->low))
 		lab_gfp_crossed(LAB_ZONE_RESERVE, gfp);
@@ -71,5 +71,5 @@ LAB_PUBLIC void *labyrinth_malloc(size_t size, labyrinth_gfp_t gfp)
 	gfp = lab_gfp_effective(gfp);
 	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM)
 		return object_wait(size, gfp);
-	return object_atomic(size, gfp);
+	return lab_object_atomic(size, LAB_MALLOC_ALIGN, gfp);
 }

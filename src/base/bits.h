@@ -129,6 +129,19 @@ static inline struct lab_take lab_bits_take(lab_word_t *bits, unsigned int nword
 }
 
 /**
+ * lab_bits_take_run() - take an aligned run of 2^order bits, paid for as above
+ * @order: 0 and more; a run of more than 64 bits is one of whole words
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.
+ * Order:   acquires [pool.bits].
+ * Return:  the index of its first bit, or SIZE_MAX: there is no such run now.
+ */
+size_t lab_bits_take_run(lab_word_t *bits, size_t nwords, unsigned int order);
+
+/** lab_bits_may_have_run() - a look, before a count is moved for nothing */
+bool lab_bits_may_have_run(const lab_word_t *bits, size_t nwords, unsigned int order);
+
+/**
  * lab_bits_give() - set bits of one word
  *
  * Context: MT-Safe, AS-Safe.  Wait-free.

@@ -81,23 +81,6 @@ static bool step_release(uint64_t *raw, uint64_t zone_and_fate)
 	return true;
 }
 
-static bool step_all_to_none(uint64_t *raw, uint64_t unused)
-{
-	(void)unused;
-	if (*raw != ~0ull)
-		return false;
-	*raw = 0;
-	return true;
-}
-
-/* the frames are ours meanwhile, so nobody can have set a bit */
-static bool step_none_to_all(uint64_t *raw, uint64_t unused)
-{
-	(void)unused;
-	*raw = ~0ull;
-	return true;
-}
-
 static bool step_clear_exactly(uint64_t *raw, uint64_t mask)
 {
 	if ((*raw & mask) != mask)
@@ -279,53 +262,12 @@ unsigned int lab_block_count_clean(size_t index)
 	return n;
 }
 
-/* a run inside one word of the bitmap; its first frame, or 512 */
-static unsigned int take_in_word(struct lab_block *block, unsigned int order)
-{
-	unsigned int word, bit;
-	uint64_t seen;
-
-	for (word = 0; word < LAB_BLOCK_WORDS; word++) {
-		seen = lab_word_get(&block->bits[word]);
-		while ((bit = lab_find_run(seen, order)) < 64) {
-			/* acquire: pairs with lab_bits_give() [pool.bits] */
-			if (atomic_compare_exchange_weak_explicit(
-				    &block->bits[word], &seen, seen & ~lab_mask(bit, 1u << order),
-				    memory_order_acquire, memory_order_relaxed))
-				return word * 64 + bit;
-		}
-	}
-	return LAB_BLOCK_FRAMES;
-}
-
-/* a run of whole words of the bitmap; its first frame, or 512 */
-static unsigned int take_words(struct lab_block *block, unsigned int order)
-{
-	unsigned int n = 1u << (order - 6), word;
-
-	for (word = 0; word < LAB_BLOCK_WORDS; word += n)
-		if (lab_words_claim(&block->bits[word], n, sizeof(lab_word_t), step_all_to_none,
-				    step_none_to_all))
-			return word * 64;
-	return LAB_BLOCK_FRAMES;
-}
-
-/* a look, before the count is moved for nothing: is there such a run at all */
-static bool may_have_run(const struct lab_block *block, unsigned int order)
-{
-	unsigned int word;
-
-	for (word = 0; word < LAB_BLOCK_WORDS; word++)
-		if (lab_find_run(lab_word_get(&block->bits[word]), order < 6 ? order : 6) < 64)
-			return true;
-	return false;
-}
-
 bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int order,
 			struct lab_frames *out)
 {
 	struct lab_block *block = lab_block_at(index);
-	unsigned int first = 0, n = 1u << order;
+	unsigned int n = 1u << order;
+	size_t first = 0;
 
 	if (order == LAB_BLOCK_ORDER) {
 		if (!lab_block_claim(index, zone, true))
@@ -333,17 +275,18 @@ bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int order,
 		/* from here on 512 single frames of ours: any part may go back */
 		lab_block_release(index, zone, LAB_BLOCK_EMPTY);
 	} else {
-		if (!may_have_run(block, order) || !count_take(block, zone, n))
+		if (!lab_bits_may_have_run(block->bits, LAB_BLOCK_WORDS, order) ||
+		    !count_take(block, zone, n))
 			return false;
-		first = order <= 6 ? take_in_word(block, order) : take_words(block, order);
-		if (first == LAB_BLOCK_FRAMES) {
+		first = lab_bits_take_run(block->bits, LAB_BLOCK_WORDS, order);
+		if (first == SIZE_MAX) {
 			count_give(block, n);
 			return false;
 		}
 	}
 	out->pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES + first);
 	out->mask = 0;
-	out->nclean = clean_take_range(block, first, n);
+	out->nclean = clean_take_range(block, (unsigned int)first, n);
 	return true;
 }
 

@@ -132,66 +132,6 @@ void lab_excl_add(struct lab_excl *excl, size_t bit, size_t n)
 	lab_word_add(&excl->zone.free, given);
 }
 
-/* a run inside one word of the bitmap; its first bit, or SIZE_MAX */
-static size_t run_in_word(struct lab_excl *excl, unsigned int order)
-{
-	unsigned int bit;
-	uint64_t seen;
-	size_t word;
-
-	for (word = 0; word < excl->nwords; word++) {
-		seen = lab_word_get(&excl->bits[word]);
-		while ((bit = lab_find_run(seen, order)) < 64) {
-			/* acquire: pairs with lab_bits_give() [pool.bits] */
-			if (atomic_compare_exchange_weak_explicit(
-				    &excl->bits[word], &seen, seen & ~lab_mask(bit, 1u << order),
-				    memory_order_acquire, memory_order_relaxed))
-				return word * 64 + bit;
-		}
-	}
-	return SIZE_MAX;
-}
-
-static bool step_all_to_none(uint64_t *raw, uint64_t unused)
-{
-	(void)unused;
-	if (*raw != ~0ull)
-		return false;
-	*raw = 0;
-	return true;
-}
-
-/* the pages are ours meanwhile, so nobody can have set a bit */
-static bool step_none_to_all(uint64_t *raw, uint64_t unused)
-{
-	(void)unused;
-	*raw = ~0ull;
-	return true;
-}
-
-/* a run of whole words */
-static size_t run_of_words(struct lab_excl *excl, unsigned int order)
-{
-	size_t n = 1ul << (order - 6), word;
-
-	for (word = 0; word + n <= excl->nwords; word += n)
-		if (lab_words_claim(&excl->bits[word], n, sizeof(lab_word_t), step_all_to_none,
-				    step_none_to_all))
-			return word * 64;
-	return SIZE_MAX;
-}
-
-/* a look, before the count is moved for nothing: is there such a run at all */
-static bool may_have_run(const struct lab_excl *excl, unsigned int order)
-{
-	size_t word;
-
-	for (word = 0; word < excl->nwords; word++)
-		if (lab_find_run(lab_word_get(&excl->bits[word]), order < 6 ? order : 6) < 64)
-			return true;
-	return false;
-}
-
 /* ---- taking ---- */
 
 /* the first bit of a run, or SIZE_MAX */
@@ -199,9 +139,10 @@ static size_t run_take(struct lab_excl *excl, unsigned int order, uint64_t floor
 {
 	size_t bit;
 
-	if (!may_have_run(excl, order) || !count_take(excl, floor, 1u << order))
+	if (!lab_bits_may_have_run(excl->bits, excl->nwords, order) ||
+	    !count_take(excl, floor, 1u << order))
 		return SIZE_MAX;
-	bit = order <= 6 ? run_in_word(excl, order) : run_of_words(excl, order);
+	bit = lab_bits_take_run(excl->bits, excl->nwords, order);
 	if (bit == SIZE_MAX)
 		lab_word_add(&excl->zone.free, 1ull << order);
 	return bit;

@@ -236,12 +236,6 @@ static void lock_from(enum lab_zone_id id, uint64_t from)
 	}
 }
 
-/* The reserve is inherited by a child as all memory is: its word is never zero. */
-static void set_epoch(enum lab_zone_id id)
-{
-	lab_word_set(&lab_zone_at(id)->epoch, (uintptr_t)&pieces[id][0].frames);
-}
-
 /* blocks for @frames more, as piece @n */
 static int add_piece(enum lab_zone_id id, unsigned int n, uint64_t frames)
 {
@@ -281,7 +275,7 @@ int lab_reserve_init(enum lab_zone_id id, unsigned int cap, unsigned int step)
 	err = populate(id, step < cap ? step : cap);
 	lab_watermarks_update();
 	if (!err)
-		set_epoch(id);
+		lab_word_set(&zone->ready, 1);
 	return err;
 }
 
@@ -304,7 +298,7 @@ int lab_reserve_resize(uint64_t cap)
 	if (!err) {
 		lab_word_set(&zone->cap, cap);
 		if (!old)
-			set_epoch(LAB_ZONE_RESERVE);
+			lab_word_set(&zone->ready, 1);
 		if (cap > old && cap > lab_word_get(&zone->locked))
 			lock_from(LAB_ZONE_RESERVE, lab_word_get(&zone->locked));
 		lab_watermarks_update();

@@ -98,9 +98,7 @@ uint64_t lab_reserve_free_zeroed(void);
  */
 static LAB_ALWAYS_INLINE bool lab_reserve_is_ours(enum lab_zone_id id)
 {
-	uintptr_t epoch = lab_word_get(&lab_zone_at(id)->epoch);
-
-	return LAB_LIKELY(epoch != 0) && LAB_LIKELY(lab_word_get((lab_word_t *)epoch) != 0);
+	return LAB_LIKELY(lab_word_get(&lab_zone_at(id)->ready) != 0);
 }
 
 #endif /* LAB_PAGE_RESERVE_H */

@@ -28,7 +28,7 @@ struct lab_zone {
 	lab_word_t cap;		   /* managed grows up to here */
 	lab_word_t populated;	   /* frames claimed for residency, first block on */
 	lab_word_t parked;	   /* of those, given back since: beyond the cap */
-	lab_word_t epoch;	   /* address of the wipe-on-fork word; exclusive only */
+	lab_word_t ready;	   /* 1: the reserve is set up */
 } LAB_LINE_ALIGNED;
 
 /* Of the exclusive zone only the cap is here, see page/exclusive.h. */
