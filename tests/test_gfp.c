@@ -114,6 +114,13 @@ static void soak_to_pieces(unsigned int left)
 	nsoaked = kept;
 }
 
+static uint64_t excl_in_use(void)
+{
+	const struct lab_zone *excl = lab_zone_at(LAB_ZONE_EXCLUSIVE);
+
+	return lab_word_get(&excl->managed) - lab_word_get(&excl->free) - on_stacks(LAB_PCP_EXCL);
+}
+
 /* the reserve has @pages, all resident and free */
 static void resize(uint64_t pages)
 {
@@ -502,7 +509,7 @@ static void bulk_mixed(void *unused)
 	labyrinth_free_page(labyrinth_alloc_page(KERNEL | EXCL));
 	resize(256);
 	before = obtainable();
-	excl = lab_word_get(&lab_zone_at(LAB_ZONE_EXCLUSIVE)->free) + on_stacks(LAB_PCP_EXCL);
+	excl = excl_in_use();
 	must(labyrinth_alloc_pages_bulk(ATOMIC | EXCL | ZERO, 3, pages) == 3);
 	for (int i = 0; i < 3; i++)
 		must(lab_mem_kind(pages[i]) == LAB_KIND_EXCL && is_zero(pages[i], 4096));
@@ -525,8 +532,7 @@ static void bulk_mixed(void *unused)
 	for (int i = 0; i < 12; i++)
 		must(!pages[i]);
 	must(obtainable() == before && heap_in_use() == heap);
-	must(lab_word_get(&lab_zone_at(LAB_ZONE_EXCLUSIVE)->free) + on_stacks(LAB_PCP_EXCL) ==
-	     excl);
+	must(excl_in_use() == excl);
 }
 
 /* Pages of all zones go back at once; what is there twice or not ours is reported. */

@@ -38,7 +38,7 @@
 #define NOLOCK_FLAGS (NOWARN | ZERO | NOMEMALLOC | LABYRINTH___GFP_COMP)
 
 enum { PHASE = 2000, MAX_HELD = 4096, MAX_BULK = 80, MAX_FRAMES = 1 << 20, MAX_BLOCKS = 8 };
-enum { CAP_API = 64, CAP_EXCL = 16, BATCH_API = 16, BATCH_EXCL = 8, UNIT_FRAMES = 8 };
+enum { CAP_API = 64, CAP_EXCL = 8, BATCH_API = 16, BATCH_EXCL = 4, UNIT_FRAMES = 8 };
 
 /* ---- the model's sets ---- */
 

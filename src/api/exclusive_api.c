@@ -5,8 +5,8 @@
 #include "gfp/warn.h"
 
 enum {
-	BATCH = 8,     /* pages that one refill of the stack takes: half of it */
-	POP_TURNS = 24 /* entries that one request looks at: a stack, and some */
+	BATCH = 4,     /* pages that one refill of the stack takes: half of it */
+	POP_TURNS = 12 /* entries that one request looks at: a stack, and some */
 };
 
 static LAB_RESIDENT lab_word_t complained;

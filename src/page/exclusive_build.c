@@ -8,8 +8,12 @@
 #include "page/exclusive.h"
 #include "page/watermark.h"
 
-/* Pages that one refill makes resident: about 30 us of work. */
-enum { REFILL_STEP = 16, REVIVE_TURNS = 2 };
+/*
+ * Pages that one refill makes resident: about 30 us of work.  And no more than this
+ * part of the zone, as they are lost with a thread that is frozen half-way: the
+ * others shall find more than min, which is half of a small zone.
+ */
+enum { REFILL_STEP = 16, REFILL_PART = 4, REVIVE_TURNS = 2 };
 
 /*
  * The first page is so many frames into the first block: a multiple of what the
@@ -196,6 +200,13 @@ static int populate(struct lab_excl *excl, uint64_t step)
 	return 0;
 }
 
+static uint64_t refill_step(const struct lab_excl *excl)
+{
+	uint64_t part = (lab_word_get(&excl->zone.cap) + REFILL_PART - 1) / REFILL_PART;
+
+	return part < REFILL_STEP ? part : REFILL_STEP;
+}
+
 void lab_excl_refill(void)
 {
 	struct lab_excl *excl = lab_excl_now();
@@ -204,7 +215,7 @@ void lab_excl_refill(void)
 		return;
 	if (lab_word_get(&excl->zone.free) < lab_word_get(&excl->zone.goal) &&
 	    lab_word_get(&excl->zone.populated) < lab_word_get(&excl->zone.cap) &&
-	    populate(excl, REFILL_STEP) == 0)
+	    populate(excl, refill_step(excl)) == 0)
 		lab_watermarks_update();
 }
 

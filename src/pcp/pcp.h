@@ -28,7 +28,8 @@
 
 /*
  * Entries per stack: at most 32 KiB of the smallest objects, 64 KiB of any
- * slab class up to 2 KiB, 256 KiB of the others, 1 MiB of pages.
+ * slab class up to 2 KiB, 256 KiB of the others, 1 MiB of pages.  Of the small
+ * exclusive zone a quarter, as a thread that is frozen at a stack keeps all of it.
  */
 #define LAB_PCP_CAP(cls)                                                                           \
 	((cls) <= 8u ? 256u : /* 16 .. 128 bytes */                                                \
@@ -42,7 +43,8 @@
 			      : /* 9216 .. 32768 */                                                \
 		 (cls) == 73u ? 256u                                                               \
 	 : (cls) == 74u	      ? 64u                                                                \
-	 : (cls) <= 76u	      ? 16u                                                                \
+	 : (cls) == 75u	      ? 8u                                                                 \
+	 : (cls) == 76u	      ? 16u                                                                \
 	 : (cls) == 77u	      ? 64u                                                                \
 			      : 4u)
 
@@ -115,7 +117,6 @@ void lab_pcp_touch_exclusive(void);
 
 /** lab_pcp_fini() - back to no stacks at all; what they hold stays there */
 void lab_pcp_fini(void);
-
 enum lab_pcp_backend lab_pcp_backend(void);
 
 /**
