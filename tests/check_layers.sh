@@ -10,7 +10,8 @@ allowed() {
 	slab) echo "base os page pcp" ;;
 	map) echo "base os page pcp" ;;
 	gfp) echo "base os page pcp slab" ;;
-	api) echo "base os page pcp slab map gfp" ;;
+	diag) echo "base os page pcp slab map gfp" ;;
+	api) echo "base os page pcp slab map gfp diag" ;;
 	esac
 }
 status=0

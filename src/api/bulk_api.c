@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "api/report.h"
+#include "diag/watch.h"
 #include "gfp/alloc.h"
 #include "gfp/flags.h"
 #include "gfp/reclaim.h"
@@ -69,6 +70,22 @@ static void clear_all(size_t n, void **pages)
 		lab_os_clear(*pages, LAB_PAGE_BYTES);
 }
 
+static LAB_NOINLINE void bulk_watched(labyrinth_gfp_t gfp, size_t n, void *const *pages)
+{
+	const struct lab_request request = { .bytes = LAB_PAGE_BYTES, .gfp = gfp };
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		lab_watch_alloc(pages[i], &request);
+}
+
+static LAB_NOINLINE bool bulk_refused(labyrinth_gfp_t gfp)
+{
+	const struct lab_request request = { .bytes = LAB_PAGE_BYTES, .gfp = gfp };
+
+	return lab_watch_refuses(&request);
+}
+
 /* some pages into the @n slots, which are empty; @first: nothing was had so far */
 static size_t bulk_some(labyrinth_gfp_t gfp, size_t n, void **pages, bool first)
 {
@@ -80,6 +97,8 @@ static size_t bulk_some(labyrinth_gfp_t gfp, size_t n, void **pages, bool first)
 			got = bulk_from_zone(n, pages);
 		if (got && gfp & LABYRINTH___GFP_ZERO)
 			clear_all(got, pages);
+		if (lab_is_watched())
+			bulk_watched(gfp, got, pages);
 	}
 	/* the kernel's way: below low one page, by all means, if there was none at all */
 	if (!got && (first || gfp & LABYRINTH___GFP_EXCLUSIVE)) {
@@ -99,6 +118,8 @@ LAB_PUBLIC size_t labyrinth_alloc_pages_bulk(labyrinth_gfp_t gfp, size_t n, void
 		n = 0;
 	}
 	gfp = lab_gfp_effective(gfp);
+	if (lab_is_watched() && bulk_refused(gfp))
+		n = 0;
 	/* as any request that may make system calls: else the zone would never grow */
 	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM && n)
 		lab_refill();
@@ -183,6 +204,14 @@ static void empty_slots(size_t n, void *volatile *pages)
 		pages[i] = NULL;
 }
 
+static LAB_NOINLINE void bulk_free_watched(size_t n, void *const *pages)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		lab_watch_free_pages(pages[i], 0);
+}
+
 LAB_PUBLIC void labyrinth_free_pages_bulk(size_t n, void **pages)
 {
 	size_t ours, stacked;
@@ -190,6 +219,8 @@ LAB_PUBLIC void labyrinth_free_pages_bulk(size_t n, void **pages)
 	for (; n > 0; n -= ours, pages += ours) {
 		ours = claim_ours(n < FREE_STEP ? n : FREE_STEP, pages);
 		if (LAB_LIKELY(ours)) {
+			if (lab_is_watched())
+				bulk_free_watched(ours, pages);
 			stacked = lab_pcp_push_many(LAB_PCP_API, pages, (unsigned int)ours);
 			return_rest(pages + stacked, ours - stacked);
 		} else {
@@ -219,15 +250,21 @@ LAB_PUBLIC void labyrinth_split_page(void *page, unsigned int order)
 	lab_pfn_t pfn = lab_pfn_of(page);
 
 	if (lab_mem_kind(page) == LAB_KIND_EXCL) {
+		if (lab_is_watched())
+			lab_watch_split(page, order);
 		if (!lab_excl_split(page, order))
 			lab_report_split(page, order);
 		return;
 	}
 	if (lab_mem_kind(page) == LAB_KIND_ORDER && (uintptr_t)page % LAB_PAGE_BYTES == 0 &&
-	    order <= LABYRINTH_MAX_PAGE_ORDER && lab_word_get(&lab_frame_at(pfn)->npages) == order)
+	    order <= LABYRINTH_MAX_PAGE_ORDER &&
+	    lab_word_get(&lab_frame_at(pfn)->npages) == order) {
+		if (lab_is_watched())
+			lab_watch_split(page, order);
 		make_single(pfn, 1u << order);
-	else if (order || !is_ours(page))
+	} else if (order || !is_ours(page)) {
 		lab_report_split(page, order);
+	}
 }
 
 LAB_PUBLIC void *labyrinth_alloc_pages_exact(size_t size, labyrinth_gfp_t gfp)

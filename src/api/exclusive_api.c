@@ -2,6 +2,7 @@
 /* The call that the library is named after, and the slow ways of its zone. */
 #include "api/exclusive_api.h"
 #include "api/report.h"
+#include "diag/watch.h"
 #include "gfp/warn.h"
 
 enum {
@@ -80,7 +81,7 @@ LAB_PUBLIC LAB_HOT void *labyrinth_void_alloc_page_gfp_atomic_exclusive(void)
 {
 	void *page;
 
-	if (LAB_LIKELY(lab_pcp_try_pop(LAB_PCP_STACK(LAB_PCP_EXCL), &page)) &&
+	if (LAB_LIKELY(lab_pcp_try_pop_by(&lab_page_gate, LAB_PCP_STACK(LAB_PCP_EXCL), &page)) &&
 	    LAB_LIKELY(hand_out(page)))
 		return page;
 	return labyrinth_alloc_page(LABYRINTH_GFP_ATOMIC | LABYRINTH_GFP_EXCLUSIVE);
@@ -90,12 +91,16 @@ LAB_PUBLIC LAB_HOT void *labyrinth_void_alloc_page_gfp_atomic_exclusive(void)
 
 void lab_excl_unstacked(void *page)
 {
+	if (lab_is_watched())
+		lab_watch_free_pages(page, 0);
 	if (!lab_pcp_push(LAB_PCP_EXCL, page))
 		lab_excl_unstack(page);
 }
 
 void lab_excl_page_free(void *page, unsigned int order)
 {
+	if (lab_is_watched())
+		lab_watch_free_pages(page, order);
 	if (lab_excl_give(page, order) == LAB_EXCL_REFUSED)
 		lab_report_page(page, order);
 }

@@ -47,8 +47,8 @@ static LAB_ALWAYS_INLINE bool lab_excl_shelve(void *page)
 	if (LAB_UNLIKELY(lab_byte_own(owner) != LAB_EXCL_LIVE))
 		return false;
 	lab_byte_set(owner, LAB_EXCL_STACKED);
-	if (LAB_UNLIKELY(!lab_pcp_try_push(LAB_PCP_STACK(LAB_PCP_EXCL), LAB_PCP_CAP(LAB_PCP_EXCL),
-					   page)))
+	if (LAB_UNLIKELY(!lab_pcp_try_push_by(&lab_page_gate, LAB_PCP_STACK(LAB_PCP_EXCL),
+					      LAB_PCP_CAP(LAB_PCP_EXCL), page)))
 		lab_excl_unstacked(page);
 	return true;
 }

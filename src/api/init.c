@@ -8,6 +8,7 @@
 #include "api/options.h"
 #include "api/trace.h"
 #include "base/fail.h"
+#include "diag/watch.h"
 #include "gfp/alloc.h"
 #include "gfp/reclaim.h"
 #include "gfp/scope.h"
@@ -77,6 +78,7 @@ void lab_init(void)
 LAB_PUBLIC void labyrinth_step_aside(const struct labyrinth_libc *libc)
 {
 	lab_libc = *libc;
+	lab_watch_stop();
 	lab_word_set(&lab_map.limit, 0);
 	/* the stacks hold blocks of ours: no request may find them */
 	lab_pcp_fini();

@@ -4,6 +4,7 @@
 
 #include "api/heap.h"
 #include "api/report.h"
+#include "diag/watch.h"
 #include "gfp/alloc.h"
 #include "gfp/scope.h"
 #include "gfp/warn.h"
@@ -74,15 +75,38 @@ static LAB_NOINLINE void *malloc_slow(size_t size)
 	return ptr ? ptr : no_memory();
 }
 
-void *lab_malloc_slow(size_t size)
+/* the hot path again: its own gate is closed where there are sections, and watchers */
+static void *malloc_any(size_t align, size_t size)
 {
 	void *ptr;
 
-	/* the hot path again: its own gate is closed where there are sections */
+	(void)align;
 	if (size <= LAB_HOT_MAX && !lab_scope_is_atomic() &&
 	    lab_heap_pop(&lab_rseq_gate, size, &ptr))
 		return ptr;
 	return malloc_slow(size);
+}
+
+static LAB_NOINLINE void *watched(size_t align, size_t size, void *(*how)(size_t, size_t))
+{
+	const struct lab_request request = { .bytes = size,
+					     .gfp = lab_scope_is_atomic() ? LABYRINTH_GFP_ATOMIC
+									  : LABYRINTH_GFP_KERNEL,
+					     .order = LAB_OBJECT };
+	void *ptr;
+
+	if (lab_watch_refuses(&request))
+		return no_memory();
+	ptr = how(align, size);
+	if (ptr)
+		lab_watch_alloc(ptr, &request);
+	return ptr;
+}
+
+void *lab_malloc_slow(size_t size)
+{
+	return lab_is_watched() ? watched(LAB_MALLOC_ALIGN, size, malloc_any)
+				: malloc_any(LAB_MALLOC_ALIGN, size);
 }
 
 /*
@@ -97,11 +121,9 @@ static LAB_NOINLINE void free_atomic(unsigned int cls, void *ptr)
 		lab_cache_give(cls, ptr);
 }
 
-void lab_free_unstacked(void *ptr)
+/* an object of a class, not live any more */
+static void class_free(unsigned int cls, void *ptr)
 {
-	/* looked up again: to keep it costs the hot path an instruction */
-	unsigned int cls = lab_mem_kind(ptr);
-
 	if (lab_scope_is_atomic()) {
 		free_atomic(cls, ptr);
 		return;
@@ -117,11 +139,56 @@ void lab_free_unstacked(void *ptr)
 	upkeep();
 }
 
+/* a large or huge object; false: another context has freed it in this moment */
+static bool large_free(void *ptr)
+{
+	/* a handler may free what came from the reserve: no system call then */
+	bool heap = lab_zone_of(lab_pfn_of(ptr)) == LAB_ZONE_HEAP;
+
+	if (!lab_large_free(ptr))
+		return false;
+	if (heap)
+		upkeep();
+	return true;
+}
+
+/* what the watchers let go in place of @ptr, of which there are @bytes */
+static LAB_NOINLINE void watched_free(void *ptr, size_t bytes)
+{
+	unsigned int kind;
+
+	ptr = lab_watch_free(ptr, bytes);
+	if (!ptr)
+		return;
+	kind = lab_mem_kind(ptr);
+	if (kind <= LAB_PCP_PAGE)
+		class_free(kind, ptr);
+	else if (!(lab_is_atomic_class(kind) ? lab_atomic_free(ptr, kind) : large_free(ptr)))
+		lab_report_block(ptr, LAB_VERB_FREE);
+}
+
+void lab_free_unstacked(void *ptr)
+{
+	/* looked up again: to keep it costs the hot path an instruction */
+	unsigned int cls = lab_mem_kind(ptr);
+
+	if (lab_is_watched())
+		watched_free(ptr, lab_class_bytes(cls));
+	else
+		class_free(cls, ptr);
+}
+
+/* is it an object that no stack of malloc() takes */
+static bool is_unstacked(const void *ptr, unsigned int kind)
+{
+	return lab_is_atomic_class(kind) || ((kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE) &&
+					     (uintptr_t)ptr % LAB_PAGE_BYTES == 0);
+}
+
 /* NULL, what is large, what is misused, and sections out of line */
 void lab_free_slow(void *ptr)
 {
 	uint8_t kind = lab_mem_kind(ptr);
-	bool heap;
 
 	if (!ptr)
 		return;
@@ -131,17 +198,13 @@ void lab_free_slow(void *ptr)
 		lab_free_unstacked(ptr);
 		return;
 	}
-	if (lab_is_atomic_class(kind) && lab_atomic_free(ptr, kind))
-		return;
-	if ((kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE) &&
-	    (uintptr_t)ptr % LAB_PAGE_BYTES == 0) {
-		/* a handler may free what came from the reserve: no system call then */
-		heap = lab_zone_of(lab_pfn_of(ptr)) == LAB_ZONE_HEAP;
-		if (lab_large_free(ptr)) {
-			if (heap)
-				upkeep();
+	if (is_unstacked(ptr, kind)) {
+		if (lab_is_watched()) {
+			watched_free(ptr, lab_block_bytes(ptr, LAB_VERB_FREE));
 			return;
 		}
+		if (lab_is_atomic_class(kind) ? lab_atomic_free(ptr, kind) : large_free(ptr))
+			return;
 	}
 	if (lab_is_aside() && !lab_mem_covers(ptr)) {
 		lab_libc.free(ptr);
@@ -186,7 +249,8 @@ LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
 
 	if (__builtin_mul_overflow(n, size, &bytes))
 		return no_memory();
-	if (LAB_LIKELY(bytes <= LAB_PAGE_BYTES) || lab_is_aside() || lab_scope_is_atomic()) {
+	if (LAB_LIKELY(bytes <= LAB_PAGE_BYTES) || lab_is_aside() || lab_scope_is_atomic() ||
+	    lab_is_watched()) {
 		ptr = lab_heap_malloc(bytes);
 		clean = false;
 	} else {
@@ -248,7 +312,7 @@ static LAB_NOINLINE void *realloc_atomic(void *ptr, size_t have, size_t size)
 			(void)lab_large_resize(ptr, size);
 		return ptr;
 	}
-	to = alloc_atomic(size, LAB_MALLOC_ALIGN);
+	to = lab_heap_malloc(size);
 	if (!to)
 		return NULL;
 	lab_os_copy(to, ptr, have);
@@ -276,7 +340,8 @@ LAB_PUBLIC void *labyrinth_heap_realloc(void *ptr, size_t size)
 	have = lab_block_bytes(ptr, LAB_VERB_REALLOC);
 	if (lab_scope_is_atomic())
 		return realloc_atomic(ptr, have, size);
-	if (have > LAB_CLASS_MAX && size > LAB_CLASS_MAX) {
+	/* watchers see a move as what it is */
+	if (have > LAB_CLASS_MAX && size > LAB_CLASS_MAX && !lab_is_watched()) {
 		to = lab_large_resize(ptr, size);
 		if (to)
 			return to;
@@ -284,7 +349,7 @@ LAB_PUBLIC void *labyrinth_heap_realloc(void *ptr, size_t size)
 	if (fits(have, size))
 		return ptr;
 	/* a smaller block is a favour: never fail for want of it */
-	to = size < have ? alloc_clean(size, &clean) : lab_heap_malloc(size);
+	to = size < have && !lab_is_watched() ? alloc_clean(size, &clean) : lab_heap_malloc(size);
 	if (!to)
 		return size < have ? ptr : NULL;
 	lab_os_copy(to, ptr, size < have ? size : have);
@@ -318,12 +383,22 @@ static size_t aligned_class_bytes(size_t align, size_t size)
 	return 0;
 }
 
+/* what no class serves */
+static void *aligned_large(size_t align, size_t size)
+{
+	bool clean;
+	void *ptr;
+
+	if (lab_scope_is_atomic())
+		return alloc_atomic(size, align);
+	ptr = lab_large_alloc(size ? size : 1, align, &clean);
+	return ptr ? ptr : no_memory();
+}
+
 /* @align is a power of two */
 static void *aligned_alloc_any(size_t align, size_t size)
 {
 	size_t bytes;
-	bool clean;
-	void *ptr;
 
 	if (align <= 16)
 		return lab_heap_malloc(size);
@@ -331,13 +406,10 @@ static void *aligned_alloc_any(size_t align, size_t size)
 		return no_memory();
 	if (lab_is_aside())
 		return lab_libc.memalign(align, size);
-	if (lab_scope_is_atomic())
-		return alloc_atomic(size, align);
-	bytes = aligned_class_bytes(align, size);
+	bytes = lab_scope_is_atomic() ? 0 : aligned_class_bytes(align, size);
 	if (bytes)
 		return lab_heap_malloc(bytes);
-	ptr = lab_large_alloc(size ? size : 1, align, &clean);
-	return ptr ? ptr : no_memory();
+	return lab_is_watched() ? watched(align, size, aligned_large) : aligned_large(align, size);
 }
 
 static size_t round_up_pow2(size_t x)

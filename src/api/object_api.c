@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "api/heap.h"
+#include "diag/watch.h"
 #include "gfp/alloc.h"
 #include "gfp/flags.h"
 #include "gfp/reclaim.h"
@@ -39,6 +40,13 @@ static LAB_NOINLINE void *object_wait(size_t size, labyrinth_gfp_t gfp)
 	}
 }
 
+static void *object_failed(size_t size, labyrinth_gfp_t gfp)
+{
+	lab_event_add(LAB_EV_FAIL_ATOMIC_MALLOC, 1);
+	lab_warn_alloc(gfp, order_of(size));
+	return NULL;
+}
+
 void *lab_object_atomic(size_t size, size_t align, labyrinth_gfp_t gfp)
 {
 	const struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
@@ -51,9 +59,21 @@ void *lab_object_atomic(size_t size, size_t align, labyrinth_gfp_t gfp)
 			lab_os_clear(ptr, size);
 		return ptr;
 	}
-	lab_event_add(LAB_EV_FAIL_ATOMIC_MALLOC, 1);
-	lab_warn_alloc(gfp, order_of(size));
-	return NULL;
+	return object_failed(size, gfp);
+}
+
+/* who may wait goes through malloc(), where the watchers are asked */
+static LAB_NOINLINE void *object_watched(size_t size, labyrinth_gfp_t gfp)
+{
+	const struct lab_request request = { .bytes = size, .gfp = gfp, .order = LAB_OBJECT };
+	void *ptr;
+
+	if (lab_watch_refuses(&request))
+		return object_failed(size, gfp);
+	ptr = lab_object_atomic(size, LAB_MALLOC_ALIGN, gfp);
+	if (ptr)
+		lab_watch_alloc(ptr, &request);
+	return ptr;
 }
 
 LAB_PUBLIC void *labyrinth_malloc(size_t size, labyrinth_gfp_t gfp)
@@ -71,5 +91,6 @@ LAB_PUBLIC void *labyrinth_malloc(size_t size, labyrinth_gfp_t gfp)
 	gfp = lab_gfp_effective(gfp);
 	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM)
 		return object_wait(size, gfp);
-	return lab_object_atomic(size, LAB_MALLOC_ALIGN, gfp);
+	return lab_is_watched() ? object_watched(size, gfp)
+				: lab_object_atomic(size, LAB_MALLOC_ALIGN, gfp);
 }

@@ -4,6 +4,7 @@
 
 #include "api/exclusive_api.h"
 #include "api/report.h"
+#include "diag/watch.h"
 #include "gfp/alloc.h"
 #include "gfp/flags.h"
 #include "os/os.h"
@@ -123,39 +124,22 @@ static LAB_ALWAYS_INLINE lab_byte_t *page_kind(const void *page)
 	return lab_live_byte(page, LAB_PAGE_SHIFT);
 }
 
-static LAB_NOINLINE void *page_alloc(labyrinth_gfp_t gfp)
+/* @gfp checked and effective */
+static void *page_alloc(labyrinth_gfp_t gfp)
 {
 	void *page = NULL;
 
-	if (!lab_gfp_check(&gfp, 0))
-		return fail(EINVAL);
-	gfp = lab_gfp_effective(gfp);
-	if (gfp & LABYRINTH___GFP_EXCLUSIVE)
-		return exclusive(gfp, 0);
 	if (lab_reserve_is_ours(LAB_ZONE_RESERVE))
 		page = page_from_stacks(gfp);
 	return page ? hand_out(page) : page_slow(gfp);
 }
 
-LAB_PUBLIC LAB_HOT void *labyrinth_alloc_page(labyrinth_gfp_t gfp)
-{
-	void *page;
-
-	/* what has no rule of its own; the rest is looked at whoever serves it */
-	if (LAB_UNLIKELY(gfp & ~PLAIN) || !lab_pcp_try_pop(LAB_PCP_STACK(LAB_PCP_API), &page))
-		return page_alloc(gfp);
-	lab_byte_set(page_kind(page), LAB_KIND_API);
-	return page;
-}
-
 /* several pages; @gfp checked and effective */
-static void *pages_alloc(labyrinth_gfp_t gfp, unsigned int order)
+static void *run_alloc(labyrinth_gfp_t gfp, unsigned int order)
 {
 	struct lab_frames frames;
 	void *pages;
 
-	if (gfp & LABYRINTH___GFP_EXCLUSIVE)
-		return exclusive(gfp, order);
 	if (!lab_gfp_alloc(gfp, order, &frames))
 		return gfp & LABYRINTH___GFP_DIRECT_RECLAIM ? fail(ENOMEM) : NULL;
 	pages = lab_frame_address(frames.pfn);
@@ -164,18 +148,58 @@ static void *pages_alloc(labyrinth_gfp_t gfp, unsigned int order)
 	return pages;
 }
 
-LAB_PUBLIC void *labyrinth_alloc_pages(labyrinth_gfp_t gfp, unsigned int order)
+static void *pages_any(labyrinth_gfp_t gfp, unsigned int order)
 {
-	if (order == 0)
-		return page_alloc(gfp);
+	if (gfp & LABYRINTH___GFP_EXCLUSIVE)
+		return exclusive(gfp, order);
+	return order ? run_alloc(gfp, order) : page_alloc(gfp);
+}
+
+static LAB_NOINLINE void *pages_watched(labyrinth_gfp_t gfp, unsigned int order)
+{
+	const struct lab_request request = { .bytes = LAB_PAGE_BYTES << order,
+					     .gfp = gfp,
+					     .order = (int)order };
+	void *pages;
+
+	if (lab_watch_refuses(&request)) {
+		lab_gfp_failed(gfp, order);
+		return gfp & LABYRINTH___GFP_DIRECT_RECLAIM ? fail(ENOMEM) : NULL;
+	}
+	pages = pages_any(gfp, order);
+	if (pages)
+		lab_watch_alloc(pages, &request);
+	return pages;
+}
+
+static LAB_NOINLINE void *pages_alloc(labyrinth_gfp_t gfp, unsigned int order)
+{
 	if (!lab_gfp_check(&gfp, order))
 		return fail(EINVAL);
-	return pages_alloc(lab_gfp_effective(gfp), order);
+	gfp = lab_gfp_effective(gfp);
+	return lab_is_watched() ? pages_watched(gfp, order) : pages_any(gfp, order);
+}
+
+LAB_PUBLIC LAB_HOT void *labyrinth_alloc_page(labyrinth_gfp_t gfp)
+{
+	void *page;
+
+	/* what has no rule of its own; the rest is looked at whoever serves it */
+	if (LAB_UNLIKELY(gfp & ~PLAIN) ||
+	    !lab_pcp_try_pop_by(&lab_page_gate, LAB_PCP_STACK(LAB_PCP_API), &page))
+		return pages_alloc(gfp, 0);
+	lab_byte_set(page_kind(page), LAB_KIND_API);
+	return page;
+}
+
+LAB_PUBLIC void *labyrinth_alloc_pages(labyrinth_gfp_t gfp, unsigned int order)
+{
+	return pages_alloc(gfp, order);
 }
 
 LAB_PUBLIC void *labyrinth_get_zeroed_page(labyrinth_gfp_t gfp)
 {
-	return page_alloc(gfp | LABYRINTH___GFP_ZERO);
+	return pages_alloc(gfp | LABYRINTH___GFP_ZERO, 0);
 }
 
 /* the flags are the kernel's: no refiller, no report, no reserve below min */
@@ -198,6 +222,8 @@ static void page_return(void *page)
 
 static LAB_NOINLINE void page_unstacked(void *page, unsigned int cls)
 {
+	if (lab_is_watched())
+		lab_watch_free_pages(page, 0);
 	if (!lab_pcp_push(cls, page))
 		page_return(page);
 }
@@ -217,6 +243,8 @@ static LAB_NOINLINE void pages_return(void *page, unsigned int order)
 		lab_report_page(page, order);
 		return;
 	}
+	if (lab_is_watched())
+		lab_watch_free_pages(page, order);
 	lab_kind_fill(pfn, 1ul << order, LAB_KIND_FREE);
 	lab_zone_give(pfn, 1u << order);
 }
@@ -236,7 +264,8 @@ static LAB_NOINLINE void page_free_slow(void *page)
 static LAB_ALWAYS_INLINE void page_shelve(void *page, lab_byte_t *kind, unsigned int cls)
 {
 	lab_byte_set(kind, (uint8_t)cls);
-	if (LAB_UNLIKELY(!lab_pcp_try_push(LAB_PCP_STACK(cls), LAB_PCP_CAP(cls), page)))
+	if (LAB_UNLIKELY(!lab_pcp_try_push_by(&lab_page_gate, LAB_PCP_STACK(cls), LAB_PCP_CAP(cls),
+					      page)))
 		page_unstacked(page, cls);
 }
 

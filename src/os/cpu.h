@@ -23,10 +23,11 @@
 extern LAB_HIDDEN lab_word_t lab_rseq_gate;
 
 /*
- * The same for malloc()'s hot path alone, which passes one gate in any case: odd
- * as well when the layers above want to see every request.
+ * The same for the hot paths of malloc() and of the page calls, which pass one gate
+ * in any case: odd as well when the layers above want to see every request.
  */
 extern LAB_HIDDEN lab_word_t lab_hot_gate;
+extern LAB_HIDDEN lab_word_t lab_page_gate;
 
 /** lab_gate_open() - look at a gate once; @gate receives what it held */
 static LAB_ALWAYS_INLINE bool lab_gate_open(const lab_word_t *which, uint64_t *gate)
@@ -41,11 +42,13 @@ static LAB_ALWAYS_INLINE bool lab_rseq_open(uint64_t *gate)
 }
 
 /**
- * lab_hot_close() - from now on malloc() goes its slow path, for good
+ * lab_hot_close(), lab_page_close() - from now on malloc(), or the page calls, go
+ *	their slow path, for good
  *
  * Context: MT-Safe, AS-Safe.  Lock-free.
  */
 void lab_hot_close(void);
+void lab_page_close(void);
 
 /**
  * lab_cpu_init() - find libc's rseq registration

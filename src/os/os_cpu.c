@@ -16,6 +16,10 @@ extern const unsigned int __rseq_size __attribute__((weak));
 
 lab_word_t lab_rseq_gate = 1;
 lab_word_t lab_hot_gate = 1;
+lab_word_t lab_page_gate = 1;
+
+static lab_word_t *const gates[] = { &lab_rseq_gate, &lab_hot_gate, &lab_page_gate };
+enum { NR_GATES = sizeof(gates) / sizeof(*gates) };
 
 static uint64_t registered = 1; /* the gate when it is open, or 1 */
 
@@ -24,15 +28,22 @@ static int membarrier(int command)
 	return (int)lab_sys6(SYS_membarrier, command, 0, 0, 0, 0, 0);
 }
 
+static void swap_all(uint64_t from, uint64_t to)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_GATES; i++)
+		(void)lab_word_swap(gates[i], from, to);
+}
+
 bool lab_cpu_init(void)
 {
 	if (!LAB_RSEQ_USABLE || !&__rseq_offset || !&__rseq_size || !__rseq_size)
 		return false;
 	registered = (uint64_t)__rseq_offset;
-	(void)lab_word_swap(&lab_rseq_gate, 1, registered);
 	/* 0.5 us now; 13 ms, if the process had several threads (measured) */
 	(void)membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ);
-	(void)lab_word_swap(&lab_hot_gate, 1, registered);
+	swap_all(1, registered);
 	return true;
 }
 
@@ -58,27 +69,37 @@ static void step(lab_word_t *gate, lab_step_fn *how, uint64_t open)
 
 void lab_cpu_fini(void)
 {
-	(void)lab_word_swap(&lab_rseq_gate, registered, 1);
-	(void)lab_word_swap(&lab_hot_gate, registered, 1);
+	swap_all(registered, 1);
 	registered = 1;
+}
+
+static void step_all(lab_step_fn *how, uint64_t open)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_GATES; i++)
+		step(gates[i], how, open);
 }
 
 void lab_vfork_enter(void)
 {
-	step(&lab_rseq_gate, step_enter, 0);
-	step(&lab_hot_gate, step_enter, 0);
+	step_all(step_enter, 0);
 }
 
 void lab_vfork_leave(void)
 {
-	step(&lab_rseq_gate, step_leave, registered);
-	step(&lab_hot_gate, step_leave, registered);
+	step_all(step_leave, registered);
 }
 
 /* as if for a child that never ends */
 void lab_hot_close(void)
 {
 	step(&lab_hot_gate, step_enter, 0);
+}
+
+void lab_page_close(void)
+{
+	step(&lab_page_gate, step_enter, 0);
 }
 
 /* ---- all CPUs at once ---- */

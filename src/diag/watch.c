@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* One dispatcher: each watcher has a room of its own in this layer. */
+#include "diag/watch.h"
+#include "os/cpu.h"
+
+lab_word_t lab_watchers;
+
+static bool step_add(uint64_t *raw, uint64_t bits)
+{
+	*raw |= bits;
+	return true;
+}
+
+void lab_watch_start(uint64_t watchers)
+{
+	uint64_t old;
+
+	(void)lab_word_step(&lab_watchers, &old, step_add, watchers, memory_order_relaxed,
+			    memory_order_relaxed);
+	if (old)
+		return;
+	lab_hot_close();
+	lab_page_close();
+}
+
+void lab_watch_stop(void)
+{
+	lab_word_set(&lab_watchers, LAB_WATCH_NONE);
+}
+
+bool lab_watch_refuses(const struct lab_request *request)
+{
+	(void)request;
+	return false;
+}
+
+void lab_watch_alloc(void *ptr, const struct lab_request *request)
+{
+	(void)ptr;
+	(void)request;
+}
+
+void *lab_watch_free(void *ptr, size_t bytes)
+{
+	(void)bytes;
+	return ptr;
+}
+
+void lab_watch_free_pages(void *page, unsigned int order)
+{
+	(void)page;
+	(void)order;
+}
+
+void lab_watch_split(void *page, unsigned int order)
+{
+	(void)page;
+	(void)order;
+}

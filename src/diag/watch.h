@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whoever looks at every request.  Off, that costs nothing: the hot paths pass
+ * gates that the first watcher closes for good, and then all goes the slow path,
+ * which asks here.  Mirrors post_alloc_hook() and free_pages_prepare(),
+ * mm/page_alloc.c.
+ */
+#ifndef LAB_DIAG_WATCH_H
+#define LAB_DIAG_WATCH_H
+
+#include "base/word.h"
+#include "labyrinth_gfp.h"
+
+/* What there is to watch with; bits of lab_watchers. */
+enum lab_watcher {
+	LAB_WATCH_NONE = 0,
+};
+
+extern LAB_HIDDEN lab_word_t lab_watchers;
+
+/* One request, of an object or of pages. */
+struct lab_request {
+	size_t bytes; /* as asked for */
+	labyrinth_gfp_t gfp;
+	int order; /* of pages; LAB_OBJECT: an object */
+};
+#define LAB_OBJECT (-1)
+
+/** lab_is_watched() - does anybody look at requests */
+static LAB_ALWAYS_INLINE bool lab_is_watched(void)
+{
+	return LAB_UNLIKELY(lab_word_get(&lab_watchers));
+}
+
+/**
+ * lab_watch_start() - from now on @watchers look at every request, too
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.  No system call.  Requests that are under
+ *          way are not seen.
+ */
+void lab_watch_start(uint64_t watchers);
+
+/** lab_watch_stop() - nobody looks any more; what is closed stays closed */
+void lab_watch_stop(void);
+
+/**
+ * lab_watch_refuses() - shall this request fail
+ *
+ * Mirrors should_failslab(), should_fail_alloc_page().
+ *
+ * Context: MT-Safe, AS-Safe.  No lock, no memory from any heap.
+ */
+bool lab_watch_refuses(const struct lab_request *request);
+
+/** lab_watch_alloc() - @ptr is about to be handed out; context as above */
+void lab_watch_alloc(void *ptr, const struct lab_request *request);
+
+/**
+ * lab_watch_free() - the caller gives @ptr back; it is still the caller's
+ * @bytes: usable
+ *
+ * Context: as above.
+ * Return:  the object to give back now, @ptr or one that was kept; NULL: none.
+ */
+void *lab_watch_free(void *ptr, size_t bytes);
+
+/** lab_watch_free_pages() - the same for pages, of which none is kept */
+void lab_watch_free_pages(void *page, unsigned int order);
+
+/** lab_watch_split() - pages that were one block are freed one by one from now on */
+void lab_watch_split(void *page, unsigned int order);
+
+#endif /* LAB_DIAG_WATCH_H */
