@@ -17,7 +17,7 @@
  * Pages that one abandoned call may lose: a batch of 64 pages, a slab or a
  * large run, a block in the hands of the purge.
  */
-enum { LEAK_MAX = LAB_BLOCK_FRAMES, CASE_SECONDS = 10 };
+enum { LEAK_MAX = LAB_BLOCK_FRAMES, CASE_SECONDS = 60 };
 
 static struct figures baseline;
 static bool has_baseline;
