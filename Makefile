@@ -134,8 +134,10 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 	$(Q)$(CC) $(CFLAGS) -std=gnu11 $(filter-out -Wframe-larger-than=512,$(WARN)) -Isrc -Iinclude \
 		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
 
-CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-unit \
-	check-misuse check-life check-sections check-atomic check-kswapd check-nocheck check-limits check-regress check-step check-storm check-trace check-glibc check-mmap check-man check-quick
+# the longest first, after what takes no time
+CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-man
+CHECKS += check-unit check-sections check-glibc check-quick check-trace check-regress check-storm \
+	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd
 
 .PHONY: check check-all $(CHECKS) check-programs tools
 check: tools

@@ -1,6 +1,7 @@
-#!/bin/sh
+#!/bin/bash
 # SPDX-License-Identifier: MIT
-# Run the named make targets one after the other; sum up at the end.
+# Run the named make targets, two at a time where there are two CPUs; sum up at the
+# end.  What a target printed comes at once when it has ended.
 # usage: run_checks.sh MAKE TARGET...
 make=$1
 shift
@@ -8,17 +9,39 @@ passed=0
 failed=0
 names=
 begin=$(date +%s)
+logs=$(mktemp -d)
+declare -A target_of started
+trap 'rm -rf "$logs"' EXIT
+trap 'kill "${!target_of[@]}"; exit 130' INT TERM
 $make --no-print-directory -j"$(nproc)" all || exit 1
-for target; do
-	start=$(date +%s)
-	echo "== $target"
-	if $make --no-print-directory "$target"; then
+
+# wait until one of those that run has ended, and say how
+reap() {
+	local pid status
+	wait -n -p pid "${!target_of[@]}"
+	status=$?
+	echo "== ${target_of[$pid]}"
+	cat "$logs/$pid"
+	if [ $status = 0 ]; then
 		passed=$((passed + 1))
 	else
 		failed=$((failed + 1))
-		names="$names $target"
+		names="$names ${target_of[$pid]}"
 	fi
-	echo "== $target: $(($(date +%s) - start)) s"
+	echo "== ${target_of[$pid]}: $(($(date +%s) - started[$pid])) s"
+	unset "target_of[$pid]"
+}
+
+lanes=$(nproc)
+[ "$lanes" -le 2 ] || lanes=2
+for target; do
+	[ ${#target_of[@]} -lt "$lanes" ] || reap
+	{ exec $make --no-print-directory "$target" >"$logs/$BASHPID" 2>&1; } &
+	target_of[$!]=$target
+	started[$!]=$(date +%s)
+done
+while [ ${#target_of[@]} -gt 0 ]; do
+	reap
 done
 [ $failed = 0 ] || echo "failed:$names"
 echo "make check: $(($(date +%s) - begin)) s"
