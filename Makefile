@@ -28,7 +28,10 @@ SANITIZE := $(filter -fsanitize=%,$(CFLAGS))
 LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,noexecstack \
 	-Wl,-Bsymbolic-functions -Wl,--no-undefined -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
 
-CORE_SRC := $(wildcard src/*/*.c)
+# labyrinth(1) has a room of its own, src/tool/, and sees no layer of the library
+TOOL_SRC := $(wildcard src/tool/*.c)
+TOOL_OBJ := $(TOOL_SRC:%.c=$(OUT)/%.o)
+CORE_SRC := $(filter-out $(TOOL_SRC),$(wildcard src/*/*.c))
 CORE_OBJ := $(CORE_SRC:%.c=$(OUT)/%.o)
 PRELOAD_SRC := preload/glibc.c preload/loader.c preload/operators.c preload/signals.c preload/syscall.c
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(OUT)/%.o)
@@ -107,12 +110,13 @@ $(OUT)/liblabyrinth-trace.so: $(TRACE_OBJ) trace/trace.map
 		-lunwind-x86_64
 
 $(OUT)/trace/%.o: ALL_CFLAGS += -I.
-$(OUT)/labyrinth: preload/labyrinth.c src/api/option_keys.h Makefile
-	$(call say,CC,$@)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(filter-out -Wframe-larger-than=512,$(WARN)) -iquote src/api -DLABYRINTH_LIBDIR='"$(LIBDIR)"' $(LDFLAGS) -o $@ $<
+$(OUT)/src/tool/%.o: ALL_CFLAGS := $(filter-out -Wframe-larger-than=512 -ftls-model=initial-exec,$(ALL_CFLAGS)) \
+	-DLABYRINTH_LIBDIR='"$(LIBDIR)"' -DLABYRINTH_VERSION='"$(VERSION)"'
+$(OUT)/labyrinth: $(TOOL_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(TOOL_OBJ)
 
--include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d) $(TRACE_OBJ:.o=.d)
+-include $(CORE_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d) $(TRACE_OBJ:.o=.d)
 
 # ---- tests ----
 #
@@ -264,4 +268,4 @@ help:
 	@echo 'checks of make check: $(CHECKS)'
 	@echo 'BUILD=release|debug|asan|tsan  CC= CFLAGS= WERROR=1 V=1 UNWIND=0  BACKEND=rseq|trylock|both'
 
--include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d)
+-include $(CORE_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d)

@@ -6,6 +6,11 @@
  *   pages   bytes, or with k, m, g; kept as pages
  *   number  within the bounds
  *   on      0 or 1
+ *   format  of the figures; 1 is text
+ *   signal  its name or number; 0: none
+ *   text    as it is; the bounds are those of its length
+ *
+ * api/option_value.h reads them.
  */
 #ifndef LAB_API_OPTION_KEYS_H
 #define LAB_API_OPTION_KEYS_H

@@ -2,6 +2,7 @@
 #include "api/options.h"
 #include "api/heap.h"
 #include "api/option_keys.h"
+#include "api/option_value.h"
 #include "base/fail.h"
 #include "map/map.h"
 
@@ -23,81 +24,15 @@ struct pair {
 	size_t key_len, value_len;
 };
 
-static bool key_is(const struct pair *pair, const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < pair->key_len && name[i] == pair->key[i]; i++)
-		;
-	return i == pair->key_len && !name[i];
-}
-
-/* decimal with an optional k, m or g; false if it is not a number */
-static bool value_bytes(const struct pair *pair, uint64_t *bytes)
-{
-	size_t i;
-	unsigned int shift = 0;
-
-	*bytes = 0;
-	for (i = 0; i < pair->value_len; i++) {
-		char c = pair->value[i];
-
-		if (c >= '0' && c <= '9' && !shift && *bytes < 1ull << 40)
-			*bytes = *bytes * 10 + (uint64_t)(c - '0');
-		else if (i && i + 1 == pair->value_len && (c | 32) == 'k')
-			shift = 10;
-		else if (i && i + 1 == pair->value_len && (c | 32) == 'm')
-			shift = 20;
-		else if (i && i + 1 == pair->value_len && (c | 32) == 'g')
-			shift = 30;
-		else
-			return false;
-	}
-	if (*bytes >> (40 - shift))
-		return false;
-	*bytes <<= shift;
-	return pair->value_len > 0;
-}
-
-static bool set_pages(const struct pair *pair, unsigned int *pages, uint64_t high)
-{
-	uint64_t bytes;
-
-	if (!value_bytes(pair, &bytes) || bytes / LAB_PAGE_BYTES > high)
-		return false;
-	*pages = (unsigned int)((bytes + LAB_PAGE_BYTES - 1) / LAB_PAGE_BYTES);
-	return true;
-}
-
-static bool set_switch(const struct pair *pair, bool *on)
-{
-	if (pair->value_len != 1 || (*pair->value != '0' && *pair->value != '1'))
-		return false;
-	*on = *pair->value == '1';
-	return true;
-}
-
-static bool set_number(const struct pair *pair, uint64_t *number, uint64_t low, uint64_t high)
-{
-	uint64_t value;
-
-	if (!value_bytes(pair, &value) || value < low || value > high)
-		return false;
-	*number = value;
-	return true;
-}
-
-enum kind { KIND_pages, KIND_on, KIND_number };
-
 struct option {
 	const char *key, *takes;
-	enum kind kind;
-	void *to; /* unsigned int, bool, uint64_t, by kind */
+	enum lab_option_kind kind;
+	void *to; /* unsigned int, uint64_t, bool or char[], by kind */
 	uint64_t low, high;
 };
 
 #define OPTION(key, takes, kind, low, high)                                                        \
-	{ #key, takes, KIND_##kind, &lab_options.key, low, high },
+	{ #key, takes, LAB_OPTION_##kind, &lab_options.key, low, high },
 static const struct option options[] = { LAB_OPTION_KEYS(OPTION) };
 
 static const struct option *find(const struct pair *pair)
@@ -105,21 +40,41 @@ static const struct option *find(const struct pair *pair)
 	size_t i;
 
 	for (i = 0; i < sizeof(options) / sizeof(*options); i++)
-		if (key_is(pair, options[i].key))
+		if (lab_option_word(pair->key, pair->key_len, options[i].key))
 			return &options[i];
 	return NULL;
 }
 
+static void set_text(char *to, const struct pair *pair)
+{
+	size_t i;
+
+	for (i = 0; i < pair->value_len; i++)
+		to[i] = pair->value[i];
+	to[i] = '\0';
+}
+
 static bool apply(const struct pair *pair, const struct option *option)
 {
+	uint64_t number;
+
+	if (!lab_option_read(option->kind, pair->value, pair->value_len, option->low, option->high,
+			     &number))
+		return false;
 	switch (option->kind) {
-	case KIND_pages:
-		return set_pages(pair, option->to, option->high);
-	case KIND_on:
-		return set_switch(pair, option->to);
+	case LAB_OPTION_pages:
+		*(unsigned int *)option->to = (unsigned int)number;
+		break;
+	case LAB_OPTION_on:
+		*(bool *)option->to = number;
+		break;
+	case LAB_OPTION_text:
+		set_text(option->to, pair);
+		break;
 	default:
-		return set_number(pair, option->to, option->low, option->high);
+		*(uint64_t *)option->to = number;
 	}
+	return true;
 }
 
 static void say_unknown(const char *text)
@@ -149,12 +104,12 @@ static void say_takes(const struct option *option, const char *text)
 	lab_line_str(&line, option->key);
 	lab_line_str(&line, " takes ");
 	lab_line_str(&line, option->takes);
-	if (option->kind != KIND_on) {
+	if (option->kind == LAB_OPTION_pages || option->kind == LAB_OPTION_number) {
 		lab_line_str(&line, ", ");
 		lab_line_dec(&line, option->low);
 		lab_line_str(&line, " to ");
 		lab_line_dec(&line, option->high);
-		if (option->kind == KIND_pages)
+		if (option->kind == LAB_OPTION_pages)
 			lab_line_str(&line, " pages of 4096 bytes");
 	}
 	(void)lab_line_put(&line, 2);

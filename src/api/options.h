@@ -3,6 +3,7 @@
 #ifndef LAB_API_OPTIONS_H
 #define LAB_API_OPTIONS_H
 
+#include "api/option_value.h"
 #include "base/compiler.h"
 
 /* A member for each key of api/option_keys.h. */
