@@ -6,7 +6,9 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 MANDIR ?= $(PREFIX)/share/man
 V ?= 0
-VERSION := 0.1.0
+OBJCOPY ?= objcopy
+VERSION := $(shell awk '/^\#define LABYRINTH_VERSION_M/ { printf "%d.", $$3 } END { print 0 }' include/labyrinth.h)
+SONAME := liblabyrinth.so.$(firstword $(subst ., ,$(VERSION)))
 OUT := build/$(BUILD)
 
 WARN := -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -33,7 +35,8 @@ TOOL_SRC := $(wildcard src/tool/*.c)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(OUT)/%.o)
 CORE_SRC := $(filter-out $(TOOL_SRC),$(wildcard src/*/*.c))
 CORE_OBJ := $(CORE_SRC:%.c=$(OUT)/%.o)
-PRELOAD_SRC := preload/glibc.c preload/loader.c preload/operators.c preload/signals.c preload/syscall.c
+PRELOAD_SRC := preload/glibc.c preload/loader.c preload/operators.c preload/signals.c preload/syscall.c \
+	preload/vfork.c
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(OUT)/%.o)
 
 # exceptions of the C++ library's operator new pass through ours
@@ -57,7 +60,7 @@ $(info no libunwind (libunwind-dev): building without stacks in failure reports)
 endif
 
 LIBS := $(OUT)/liblabyrinth.so $(OUT)/liblabyrinth.a $(OUT)/liblabyrinth-preload.so \
-	$(OUT)/liblabyrinth-preload-nocheck.so
+	$(OUT)/liblabyrinth-preload-nocheck.so $(OUT)/labyrinth-malloc.o
 PRODUCTS := $(LIBS) $(TRACE) $(OUT)/labyrinth
 
 ifeq ($(V),0)
@@ -77,18 +80,28 @@ $(OUT)/%.o: %.c Makefile
 
 $(OUT)/liblabyrinth.so: $(CORE_OBJ) src/liblabyrinth.map
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth.so.0 \
+	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,$(SONAME) \
 		-Wl,--version-script,src/liblabyrinth.map -o $@ $(CORE_OBJ)
 
-$(OUT)/liblabyrinth.a: $(CORE_OBJ)
+# one member: else the one with the constructor would stay behind
+$(OUT)/labyrinth-core.o: $(CORE_OBJ)
+	$(Q)$(LD) -r -o $@ $(CORE_OBJ)
+$(OUT)/liblabyrinth.a: $(OUT)/labyrinth-core.o
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $(CORE_OBJ)
+	$(Q)rm -f $@ && $(AR) rcs $@ $<
 
 $(OUT)/liblabyrinth-preload.so: $(CORE_OBJ) $(PRELOAD_OBJ) preload/symbols.ld preload/preload.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth-preload.so \
 		-Wl,--version-script,preload/preload.map -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) \
 		preload/symbols.ld
+
+# malloc replaced at link time, in static programs too: what needs no loader
+MALLOC_OBJ := $(CORE_OBJ) $(OUT)/preload/glibc.o $(OUT)/preload/syscall.o $(OUT)/preload/vfork.o
+$(OUT)/labyrinth-malloc.o: $(MALLOC_OBJ) preload/symbols.ld
+	$(call say,LD,$@)
+	$(Q)$(LD) -r -o $@ $(MALLOC_OBJ) preload/symbols.ld
+	$(Q)$(OBJCOPY) --wildcard --localize-symbol='lab_*' $@
 
 $(OUT)/nocheck/%.o: %.c Makefile
 	$(call say,CC,$@)
@@ -141,7 +154,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 # the longest first, after what takes no time
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-man
 CHECKS += check-unit check-sections check-glibc check-quick check-trace check-regress check-storm \
-	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd
+	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd check-install
 
 .PHONY: check check-all $(CHECKS) check-programs tools
 check: tools
@@ -193,6 +206,8 @@ check-mmap: all
 	@tests/check_mmap.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-man: all
 	@tests/check_man.sh --lib $(OUT)
+check-install: all
+	@tests/check_install.sh $(OUT)
 check-quick: all
 	@tests/check_programs.sh --quick --preload $(PRELOAD) --backend $(BACKEND)
 check-programs: all
@@ -218,35 +233,12 @@ bench-mmap: all
 # ---- install ----
 
 .PHONY: install uninstall clean help
-INSTALLED := $(LIBDIR)/liblabyrinth.so.0 $(LIBDIR)/liblabyrinth.so $(LIBDIR)/liblabyrinth.a \
-	$(LIBDIR)/liblabyrinth-preload.so $(LIBDIR)/liblabyrinth-preload-nocheck.so \
-	$(LIBDIR)/liblabyrinth-trace.so \
-	$(LIBDIR)/pkgconfig/labyrinth.pc \
-	$(PREFIX)/bin/labyrinth $(patsubst %,$(PREFIX)/%,$(wildcard include/*.h))
-
+INSTALL := OUT='$(OUT)' VERSION='$(VERSION)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' \
+	LIBDIR='$(LIBDIR)' MANDIR='$(MANDIR)' preload/install.sh
 install: all
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include
-	install -m 755 $(OUT)/liblabyrinth.so $(DESTDIR)$(LIBDIR)/liblabyrinth.so.0
-	ln -sf liblabyrinth.so.0 $(DESTDIR)$(LIBDIR)/liblabyrinth.so
-	install -m 644 $(OUT)/liblabyrinth.a $(DESTDIR)$(LIBDIR)/
-	install -m 755 $(OUT)/liblabyrinth-preload.so $(OUT)/liblabyrinth-preload-nocheck.so \
-		$(TRACE) $(DESTDIR)$(LIBDIR)/
-	install -m 755 $(OUT)/labyrinth $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(wildcard include/*.h) $(DESTDIR)$(PREFIX)/include/
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
-		include/labyrinth.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/labyrinth.pc
-	@man/list.sh | while read -r section name page; do \
-		to=$(DESTDIR)$(MANDIR)/man$$section; install -d $$to; \
-		if [ $$name.$$section = $$page ]; then install -m 644 man/$$page $$to/; else \
-			echo ".so man$$section/$$page" | install -m 644 /dev/stdin $$to/$$name.$$section; \
-		fi || exit 1; \
-	done
-
+	@$(INSTALL) install
 uninstall:
-	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	@man/list.sh | while read -r section name page; do \
-		rm -f $(DESTDIR)$(MANDIR)/man$$section/$$name.$$section; \
-	done
+	@$(INSTALL) uninstall
 
 clean:
 	rm -rf build
@@ -262,6 +254,7 @@ help:
 	@echo 'make bench-mmap      mmap and its kin beside the system calls'
 	@echo 'make check-unit      unit tests; T=block for one'
 	@echo 'make check-man       the manual: lint, prototypes, options, messages, examples'
+	@echo 'make check-install   install and uninstall; programs built with pkg-config and CMake'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=; make uninstall'
 	@echo 'make clean'
 	@echo

@@ -27,8 +27,8 @@
 extern "C" {
 #endif
 
-#define LABYRINTH_VERSION_MAJOR 0
-#define LABYRINTH_VERSION_MINOR 1
+#define LABYRINTH_VERSION_MAJOR 1
+#define LABYRINTH_VERSION_MINOR 0
 
 /*
  * Calls that are over in a few nanoseconds go through the GOT, without the

@@ -32,7 +32,7 @@ compile() {
 
 {
 	install -m 755 "$preload" "$lib/liblabyrinth.so" "$dir/" &&
-		ln -s liblabyrinth.so "$dir/liblabyrinth.so.0" &&
+		ln -s liblabyrinth.so "$dir/liblabyrinth.so.1" &&
 		compile atomic &&
 		compile atomic_so -DATOMIC_LINKED "$dir/liblabyrinth.so" -Wl,-rpath,"$dir" &&
 		compile atomic_a -DATOMIC_LINKED "$lib/liblabyrinth.a" &&

@@ -148,7 +148,7 @@ verdict "messages: each is in labyrinth.7"
 
 # ---- examples ----
 
-ln -s "$lib/liblabyrinth.so" "$dir/liblabyrinth.so.0"
+ln -s "$lib/liblabyrinth.so" "$dir/liblabyrinth.so.1"
 for page in man/*.[137]; do
 	base=$dir/$(basename "$page" | tr . _)
 	awk -v base="$base" '
@@ -184,6 +184,7 @@ done
 
 # ---- installed ----
 
+mkdir "$dir/root"
 make --no-print-directory install DESTDIR="$dir/root" PREFIX=/usr >"$log" 2>&1 && : >"$log"
 (
 	cd "$dir/root/usr/share/man" || exit
@@ -191,11 +192,11 @@ make --no-print-directory install DESTDIR="$dir/root" PREFIX=/usr >"$log" 2>&1 &
 		mandoc -Tmarkdown "man$section/$name.$section" 2>&1 | grep -q '^# NAME' ||
 			echo "man$section/$name.$section cannot be read"
 	done <"$dir/pages"
-	find . -type f -printf '%f\n' | sed 's/\.\(.\)$/ \1/' | sort | comm -3 - "$dir/pages"
+	find . ! -type d -printf '%f\n' | sed 's/\.\(.\)$/ \1/' | sort | comm -3 - "$dir/pages"
 ) >>"$log" 2>&1
 verdict "installed: a page or a link for each name"
 make --no-print-directory uninstall DESTDIR="$dir/root" PREFIX=/usr >"$log" 2>&1 && : >"$log"
-find "$dir/root" -type f >>"$log"
+find "$dir/root" ! -type d >>"$log"
 verdict "uninstalled: nothing is left"
 
 echo "manual: $(find man -name '*.[137]' | wc -l) pages, $passed passed, $failed failed"

@@ -40,6 +40,8 @@ for part; do
 		need redis-benchmark redis-tools
 		need stress-ng stress-ng
 		need git git
+		need cmake cmake
+		need pkg-config pkg-config
 		need perl perl
 		need lua5.4 lua5.4
 		need luajit luajit
