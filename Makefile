@@ -156,7 +156,7 @@ CHECKS := check-layers check-pairs check-size check-headers check-symbols check-
 CHECKS += check-unit check-sections check-glibc check-quick check-trace check-regress check-storm \
 	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd check-install
 
-.PHONY: check check-all $(CHECKS) check-programs tools
+.PHONY: check check-all $(CHECKS) check-programs check-deb tools
 check: tools
 	@tests/run_checks.sh $(MAKE) $(CHECKS)
 
@@ -208,6 +208,10 @@ check-man: all
 	@tests/check_man.sh --lib $(OUT)
 check-install: all
 	@tests/check_install.sh $(OUT)
+# as root: a clean Debian 12, built by debootstrap once and kept in build/debootstrap
+check-deb: deb
+	@tests/install_tools.sh debootstrap
+	@tests/check_deb.sh
 check-quick: all
 	@tests/check_programs.sh --quick --preload $(PRELOAD) --backend $(BACKEND)
 check-programs: all
@@ -240,6 +244,20 @@ install: all
 uninstall:
 	@$(INSTALL) uninstall
 
+# ---- packages ----
+
+.PHONY: deb dist
+deb:
+	@tests/install_tools.sh build deb
+	@preload/debian/build.sh $(VERSION)
+
+DIST := build/labyrinth-$(VERSION).tar.gz
+# the same commit gives the same bytes: git archive takes its time, gzip -n none
+dist:
+	@mkdir -p build
+	git archive --format=tar --prefix=labyrinth-$(VERSION)/ HEAD | gzip -n -9 >$(DIST)
+	@sha256sum $(DIST)
+
 clean:
 	rm -rf build
 
@@ -255,7 +273,9 @@ help:
 	@echo 'make check-unit      unit tests; T=block for one'
 	@echo 'make check-man       the manual: lint, prototypes, options, messages, examples'
 	@echo 'make check-install   install and uninstall; programs built with pkg-config and CMake'
+	@echo 'make check-deb       as root: the packages, installed in a clean Debian 12'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=; make uninstall'
+	@echo 'make deb             Debian packages, in build/deb; make dist: the source, reproducible'
 	@echo 'make clean'
 	@echo
 	@echo 'checks of make check: $(CHECKS)'

@@ -47,6 +47,16 @@ for part; do
 		need luajit luajit
 		need /usr/src/glibc glibc-source
 		;;
+	deb)
+		need dpkg-buildpackage dpkg-dev
+		need /usr/share/dpkg/architecture.mk dpkg-dev
+		need dh debhelper
+		need fakeroot fakeroot
+		need lintian lintian
+		;;
+	debootstrap)
+		need debootstrap debootstrap
+		;;
 	demo)
 		need python3 python3
 		need redis-server redis-server
