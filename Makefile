@@ -154,7 +154,8 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 # the longest first, after what takes no time
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-man
 CHECKS += check-unit check-sections check-glibc check-quick check-trace check-regress check-storm \
-	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd check-install
+	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd check-install \
+	check-explore check-mutants-apply
 
 .PHONY: check check-all $(CHECKS) check-programs check-deb tools
 check: tools
@@ -218,6 +219,22 @@ check-programs: all
 	@tests/check_programs.sh --install
 	@tests/check_programs.sh --preload $(PRELOAD) --backend $(BACKEND)
 
+# ---- the proof ----
+#
+# check-mutants: deliberate bugs, each caught by a named test.  check-explore: every
+# order of a few threads' atomic accesses; STATES=2000000 for the long run.
+
+STATES ?= 100000
+# MUTANTS=slab: only those with "slab" in the name or the test
+MUTANTS ?=
+.PHONY: check-mutants
+check-mutants:
+	@tests/check_mutants.py $(if $(MUTANTS),--only $(MUTANTS))
+check-explore:
+	@tests/check_explore.sh --states $(STATES)
+check-mutants-apply:
+	@tests/check_mutants.py --apply
+
 # ---- the main job, and its speed ----
 
 .PHONY: demo bench-quick bench-latency bench-mmap
@@ -270,6 +287,8 @@ help:
 	@echo 'make bench-quick     speed and start-up beside jemalloc; BENCH_ARGS=--help'
 	@echo 'make bench-latency   10,000,000 single page allocations, each timed'
 	@echo 'make bench-mmap      mmap and its kin beside the system calls'
+	@echo 'make check-mutants   deliberate bugs, each of which a test has to catch; MUTANTS=slab'
+	@echo 'make check-explore   all orders of atomic accesses of a few threads; STATES=2000000'
 	@echo 'make check-unit      unit tests; T=block for one'
 	@echo 'make check-man       the manual: lint, prototypes, options, messages, examples'
 	@echo 'make check-install   install and uninstall; programs built with pkg-config and CMake'

@@ -103,5 +103,9 @@ for backend in $backends; do
 	run "$backend" "$backend"
 	run "$backend" none STEP_FIRST=1
 done
+if [ $((passed + failed)) -eq 0 ]; then
+	echo "FAILED  no job: unknown mode, or no operation has this text"
+	failed=1
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
