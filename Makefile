@@ -251,6 +251,19 @@ bench-latency: all
 bench-mmap: all
 	@bench/run_mmap.sh --lib $(OUT) $(BENCH_ARGS)
 
+# The whole suite: make bench REPEAT=5 ONLY=redis,page-* QUICK=1 ALLOCATORS="name=/path.so"
+.PHONY: bench bench-report
+REPEAT ?=
+ONLY ?=
+QUICK ?=
+ALLOCATORS ?=
+bench: all
+	@bench/run_suite.sh --install --lib $(OUT) $(if $(REPEAT),--repeat $(REPEAT)) \
+		$(if $(ONLY),--only '$(ONLY)') $(if $(filter-out 0,$(QUICK)),--quick) \
+		$(if $(ALLOCATORS),--allocators '$(ALLOCATORS)') $(BENCH_ARGS)
+bench-report:
+	@python3 bench/suite/report.py $${BENCH_OUT:-build/bench}/results
+
 # ---- install ----
 
 .PHONY: install uninstall clean help
@@ -284,6 +297,8 @@ help:
 	@echo 'make check           install what is missing, run all tests of a commit'
 	@echo 'make check-programs  30 real programs under the preload, both back ends'
 	@echo 'make check-storm     signal storms and fork storms; SECONDS=60 for the long run'
+	@echo 'make bench           all workloads beside all allocators; REPEAT=5 ONLY=redis,page-* QUICK=1'
+	@echo '                     ALLOCATORS="name=/path.so"; make bench-report: one HTML page of it'
 	@echo 'make bench-quick     speed and start-up beside jemalloc; BENCH_ARGS=--help'
 	@echo 'make bench-latency   10,000,000 single page allocations, each timed'
 	@echo 'make bench-mmap      mmap and its kin beside the system calls'

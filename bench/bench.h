@@ -30,8 +30,9 @@ struct bench_case {
 	uint64_t (*run)(unsigned int thread, uint64_t ops);
 };
 
-/* Both end with an entry without a name. */
+/* Each ends with an entry without a name. */
 extern const struct bench_case bench_single_cases[];
+extern const struct bench_case bench_page_cases[];
 extern const struct bench_case bench_thread_cases[];
 
 /** bench_die() - report on standard error and end the process with status 1 */

@@ -224,6 +224,8 @@ static int list_cases(void)
 
 	for (c = bench_single_cases; c->name; c++)
 		printf("%s\t%s\n", c->name, c->what);
+	for (c = bench_page_cases; c->name; c++)
+		printf("%s\t%u threads: %s\n", c->name, c->threads, c->what);
 	for (c = bench_thread_cases; c->name; c++)
 		printf("%s\t%s\n", c->name, c->what);
 	return 0;
@@ -257,6 +259,8 @@ int main(int argc, char **argv)
 	if (optind + 1 != argc)
 		return usage();
 	the_case = find_case(bench_single_cases, argv[optind]);
+	if (!the_case)
+		the_case = find_case(bench_page_cases, argv[optind]);
 	if (!the_case)
 		the_case = find_case(bench_thread_cases, argv[optind]);
 	if (!the_case)

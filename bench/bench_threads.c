@@ -16,15 +16,19 @@ enum {
 	LINE = 64,
 };
 
-static uint64_t run_threads_64(unsigned int thread, uint64_t ops)
-{
-	uint64_t i;
+#define DEFINE_PAIR(size)                                                                          \
+	static uint64_t run_threads_##size(unsigned int thread, uint64_t ops)                      \
+	{                                                                                          \
+		uint64_t i;                                                                        \
+                                                                                                   \
+		(void)thread;                                                                      \
+		for (i = 0; i < ops; i++)                                                          \
+			free(check(malloc(size)));                                                 \
+		return ops;                                                                        \
+	}
 
-	(void)thread;
-	for (i = 0; i < ops; i++)
-		free(check(malloc(64)));
-	return ops;
-}
+DEFINE_PAIR(64)
+DEFINE_PAIR(4096)
 
 /*
  * One thread allocates, the other frees.  Each looks at the other's index only
@@ -35,7 +39,7 @@ static alignas(LINE) void *ring[RING];
 static alignas(LINE) _Atomic uint64_t ring_head; /* the producer's */
 static alignas(LINE) _Atomic uint64_t ring_tail; /* the consumer's */
 
-static void produce(uint64_t ops)
+static void produce(uint64_t ops, size_t size)
 {
 	uint64_t head = atomic_load(&ring_head);
 	uint64_t tail = atomic_load(&ring_tail);
@@ -44,7 +48,7 @@ static void produce(uint64_t ops)
 	char *p;
 
 	for (; head < end; head++) {
-		p = check(malloc(64));
+		p = check(malloc(size));
 		*p = 1;
 		for (turn = 0; head - tail == RING; turn++) {
 			bench_pause(turn);
@@ -80,7 +84,16 @@ static uint64_t run_handoff_64(unsigned int thread, uint64_t ops)
 	if (thread)
 		consume(ops);
 	else
-		produce(ops);
+		produce(ops, 64);
+	return ops;
+}
+
+static uint64_t run_handoff_4096(unsigned int thread, uint64_t ops)
+{
+	if (thread)
+		consume(ops);
+	else
+		produce(ops, 4096);
 	return ops;
 }
 
@@ -144,6 +157,10 @@ const struct bench_case bench_thread_cases[] = {
 	  run_threads_64 },
 	{ "handoff-64", "one thread does malloc(64), another frees it", 20000, 2, false, NULL,
 	  run_handoff_64 },
+	{ "threads-4096", "two threads, each malloc(4096) + free", 20000, 2, false, NULL,
+	  run_threads_4096 },
+	{ "handoff-4096", "one thread does malloc(4096), another frees it", 20000, 2, false, NULL,
+	  run_handoff_4096 },
 	{ "larson", "two threads replace 8..1000 bytes, end, leave the rest", 20000, 1, false, NULL,
 	  run_larson },
 	{ NULL, NULL, 0, 0, false, NULL, NULL },

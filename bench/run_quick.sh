@@ -7,6 +7,7 @@
 #	bench/run_quick.sh --help
 #	bench/run_quick.sh --install	install what is missing first (apt-get)
 #	bench/run_quick.sh --latency	latency.py instead: single allocations
+#	bench/run_quick.sh --build	build and no more
 #
 set -eu
 
@@ -55,7 +56,7 @@ build_pairs()
 
 	# shellcheck disable=SC2086 # these are lists of words
 	${CC:-cc} $flags $hide $place "$2" -o "$out/$1" "$here/bench_pairs.c" \
-		"$here/bench_cases.c" "$here/bench_threads.c" -pthread -ldl \
+		"$here/bench_cases.c" "$here/bench_pages.c" "$here/bench_threads.c" -pthread -ldl \
 		-L"$out" -lbench_floor -Wl,-rpath,"\$ORIGIN"
 }
 
@@ -85,6 +86,7 @@ if ! command -v python3 >/dev/null; then
 	exit 2
 fi
 build
+[ "${1-}" != --build ] || exit 0
 if [ "${1-}" = --latency ]; then
 	shift
 	exec python3 "$here/latency.py" --top "$top" --out "$out" "$@"

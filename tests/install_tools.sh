@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Install what building and testing need, if it is missing.
-# usage: install_tools.sh [build] [check] [demo]     (default: build check)
+# usage: install_tools.sh [build] [check] [demo] [bench]     (default: build check)
 set -u
 [ $# -gt 0 ] || set -- build check
 want=
@@ -56,6 +56,27 @@ for part; do
 		;;
 	debootstrap)
 		need debootstrap debootstrap
+		;;
+	bench)
+		lib=/usr/lib/$(uname -m)-linux-gnu
+		need g++ g++
+		need python3 python3
+		need gnuplot gnuplot-nox
+		need "$lib/libjemalloc.so.2" libjemalloc2
+		need "$lib/libmimalloc.so.2.0" libmimalloc2.0
+		need "$lib/libtcmalloc_minimal.so.4" libtcmalloc-minimal4
+		need "$lib/libtbbmalloc_proxy.so.2" libtbbmalloc2
+		need redis-server redis-server
+		need redis-benchmark redis-tools
+		need sqlite3 sqlite3
+		need lua5.4 lua5.4
+		need ruby ruby
+		need z3 z3
+		need gs ghostscript
+		need git git
+		need /usr/sbin/nginx nginx-light
+		need ab apache2-utils
+		need db_bench rocksdb-tools
 		;;
 	demo)
 		need python3 python3
