@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "labyrinth_fault.h"
 #include "labyrinth_gfp.h"
 #include "labyrinth_heap.h"
 #include "labyrinth_mempool.h"

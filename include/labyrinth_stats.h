@@ -77,6 +77,7 @@ enum labyrinth_event {
 	LABYRINTH_EV_WARN_SUPPRESSED,	 /* not made: one each 10 s */
 	LABYRINTH_EV_WARN_LOST,		 /* deferred reports for which there was no room */
 	LABYRINTH_EV_INHERITED_FREE,	 /* frees of exclusive pages of a parent process */
+	LABYRINTH_EV_FAULT_INJECTED, /* requests that failed on purpose, see labyrinth_fault.h */
 	LABYRINTH_NR_EVENTS
 };
 

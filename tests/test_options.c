@@ -23,6 +23,7 @@ static void assert_options(const struct lab_options *want)
 	assert_int_equal(lab_options.trace, want->trace);
 	assert_int_equal(lab_options.stats, want->stats);
 	assert_int_equal(lab_options.deepbind, want->deepbind);
+	assert_string_equal(lab_options.failslab, want->failslab);
 }
 
 /* What is said on descriptor 2 while @text is read. */
@@ -53,6 +54,8 @@ static void test_good_options_are_taken_in_silence(void **state)
 		{ "stats:1", { .reserve = 96, .exclusive = 32, .stats = true } },
 		{ "deepbind:1,stats:0,", { .reserve = 96, .exclusive = 32, .deepbind = true } },
 		{ "stats:1,stats:0", { .reserve = 96, .exclusive = 32 } },
+		{ "failslab:1/10/4k/-1",
+		  { .reserve = 96, .exclusive = 32, .failslab = "1/10/4k/-1" } },
 		{ "mmap:4", { .reserve = 96, .exclusive = 32, .mmap = 4 } },
 		{ "min_free_kbytes:400",
 		  { .reserve = 96, .exclusive = 32, .min_free_kbytes = 400 } },
@@ -111,6 +114,11 @@ static void test_bad_options_are_named_and_left_out(void **state)
 		{ "stats:", "bad value \"stats\"" },
 		{ "stats:yes", "bad value \"stats:yes\"" },
 		{ "stats:11", "bad value \"stats:11\"" },
+		{ "failslab:1/2/3", "bad value \"failslab:1/2/3\"" },
+		{ "failslab:1/101/0/1", "bad value \"failslab:1/101/0/1\"" },
+		{ "failslab:1/-1/0/1", "bad value \"failslab:1/-1/0/1\"" },
+		{ "failslab:1/1/0/-2", "bad value \"failslab:1/1/0/-2\"" },
+		{ "failslab", "bad value \"failslab\"" },
 		{ "reserv:1m", "unknown option \"reserv:1m\"" },
 		{ "reserves:1m", "unknown option \"reserves:1m\"" },
 		{ ":5", "unknown option \":5\"" },
@@ -125,6 +133,8 @@ static void test_bad_options_are_named_and_left_out(void **state)
 		snprintf(line, sizeof(line), "labyrinth: LABYRINTH_OPTIONS: %s; %s", rows[i].what,
 			 rows[i].what[0] == 'u'		 ? "known: reserve exclusive "
 			 : strstr(rows[i].what, "stats") ? "stats takes 0|1"
+			 : strstr(rows[i].what, "failslab")
+				 ? "failslab takes INTERVAL/PROBABILITY/SPACE/TIMES"
 			 : strstr(rows[i].what, "reserve")
 				 ? "reserve takes SIZE, 0 to 262144 pages of 4096 bytes"
 				 : "exclusive takes SIZE, 0 to 262144 pages of 4096 bytes");

@@ -36,6 +36,9 @@ LAB_NOINLINE void *lab_object_atomic(size_t size, size_t align, labyrinth_gfp_t 
 /** lab_malloc_slow() - every size, when the stacks had nothing; sets ENOMEM */
 LAB_NOINLINE void *lab_malloc_slow(size_t size);
 
+/** lab_malloc_watched() - every size, while requests are watched; @gfp says how it was made */
+LAB_NOINLINE void *lab_malloc_watched(size_t size, labyrinth_gfp_t gfp);
+
 /** lab_free_slow() - NULL, large, API pages, foreign pointers and misuse */
 LAB_NOINLINE void lab_free_slow(void *ptr);
 

@@ -3,6 +3,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "api/fault_api.h"
 #include "api/heap.h"
 #include "api/init.h"
 #include "api/options.h"
@@ -71,6 +72,7 @@ void lab_init(void)
 	(void)lab_excl_init(lab_options.exclusive, EXCLUSIVE_FIRST, lab_options.dontdump);
 	lab_atomic_init();
 	lab_warn_init();
+	lab_fault_options();
 	lab_kswapd_init(lab_options.kswapd, lab_options.psi);
 	lab_word_set(&lab_map.limit, lab_options.mmap * LAB_PAGE_BYTES);
 }

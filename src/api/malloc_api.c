@@ -87,16 +87,22 @@ static void *malloc_any(size_t align, size_t size)
 	return malloc_slow(size);
 }
 
-static LAB_NOINLINE void *watched(size_t align, size_t size, void *(*how)(size_t, size_t))
+/* what a request of malloc() is in the kernel's terms */
+static labyrinth_gfp_t malloc_gfp(void)
 {
-	const struct lab_request request = { .bytes = size,
-					     .gfp = lab_scope_is_atomic() ? LABYRINTH_GFP_ATOMIC
-									  : LABYRINTH_GFP_KERNEL,
-					     .order = LAB_OBJECT };
+	return lab_scope_is_atomic() ? LABYRINTH_GFP_ATOMIC : LABYRINTH_GFP_KERNEL;
+}
+
+static LAB_NOINLINE void *watched(size_t align, size_t size, labyrinth_gfp_t gfp,
+				  void *(*how)(size_t, size_t))
+{
+	const struct lab_request request = { .bytes = size, .gfp = gfp, .order = LAB_OBJECT };
 	void *ptr;
 
-	if (lab_watch_refuses(&request))
-		return no_memory();
+	if (lab_watch_refuses(&request)) {
+		lab_os_set_errno(ENOMEM);
+		return NULL;
+	}
 	ptr = how(align, size);
 	if (ptr)
 		lab_watch_alloc(ptr, &request);
@@ -105,8 +111,13 @@ static LAB_NOINLINE void *watched(size_t align, size_t size, void *(*how)(size_t
 
 void *lab_malloc_slow(size_t size)
 {
-	return lab_is_watched() ? watched(LAB_MALLOC_ALIGN, size, malloc_any)
+	return lab_is_watched() ? watched(LAB_MALLOC_ALIGN, size, malloc_gfp(), malloc_any)
 				: malloc_any(LAB_MALLOC_ALIGN, size);
+}
+
+void *lab_malloc_watched(size_t size, labyrinth_gfp_t gfp)
+{
+	return watched(LAB_MALLOC_ALIGN, size, gfp, malloc_any);
 }
 
 /*
@@ -409,7 +420,8 @@ static void *aligned_alloc_any(size_t align, size_t size)
 	bytes = lab_scope_is_atomic() ? 0 : aligned_class_bytes(align, size);
 	if (bytes)
 		return lab_heap_malloc(bytes);
-	return lab_is_watched() ? watched(align, size, aligned_large) : aligned_large(align, size);
+	return lab_is_watched() ? watched(align, size, malloc_gfp(), aligned_large)
+				: aligned_large(align, size);
 }
 
 static size_t round_up_pow2(size_t x)

@@ -20,6 +20,19 @@ static unsigned int order_of(size_t size)
 	return lab_order_of(pages + !pages);
 }
 
+static void *object_try(size_t size, labyrinth_gfp_t gfp)
+{
+	void *ptr;
+
+	if (lab_is_watched() && size <= PTRDIFF_MAX) {
+		ptr = lab_malloc_watched(size, gfp);
+		if (ptr && gfp & LABYRINTH___GFP_ZERO)
+			lab_large_clear(ptr, size);
+		return ptr;
+	}
+	return gfp & LABYRINTH___GFP_ZERO ? labyrinth_heap_calloc(1, size) : lab_heap_malloc(size);
+}
+
 /* from the heap: as malloc(), with errno; __GFP_NOFAIL tries until it is there */
 static LAB_NOINLINE void *object_wait(size_t size, labyrinth_gfp_t gfp)
 {
@@ -28,10 +41,7 @@ static LAB_NOINLINE void *object_wait(size_t size, labyrinth_gfp_t gfp)
 	void *ptr;
 
 	for (;;) {
-		if (gfp & LABYRINTH___GFP_ZERO)
-			ptr = labyrinth_heap_calloc(1, size);
-		else
-			ptr = lab_heap_malloc(size);
+		ptr = object_try(size, gfp);
 		if (ptr || !(gfp & LABYRINTH___GFP_NOFAIL) || size > PTRDIFF_MAX)
 			return ptr;
 		lab_os_set_errno(before);
@@ -62,14 +72,14 @@ void *lab_object_atomic(size_t size, size_t align, labyrinth_gfp_t gfp)
 	return object_failed(size, gfp);
 }
 
-/* who may wait goes through malloc(), where the watchers are asked */
+/* who may wait goes through lab_malloc_watched() */
 static LAB_NOINLINE void *object_watched(size_t size, labyrinth_gfp_t gfp)
 {
 	const struct lab_request request = { .bytes = size, .gfp = gfp, .order = LAB_OBJECT };
 	void *ptr;
 
 	if (lab_watch_refuses(&request))
-		return object_failed(size, gfp);
+		return NULL;
 	ptr = lab_object_atomic(size, LAB_MALLOC_ALIGN, gfp);
 	if (ptr)
 		lab_watch_alloc(ptr, &request);

@@ -8,6 +8,7 @@
  *   on      0 or 1
  *   format  of the figures; 1 is text
  *   signal  its name or number; 0: none
+ *   fault   as the kernel's fail_page_alloc=, with slashes for commas
  *   text    as it is; the bounds are those of its length
  *
  * api/option_value.h reads them.
@@ -26,6 +27,15 @@
 	X(psi, "0|1", on, 0, 1)                                                                    \
 	X(atomic_handlers, "0|1", on, 0, 1)                                                        \
 	X(dontdump, "0|1", on, 0, 1)                                                               \
+	X(fail_page_alloc, "INTERVAL/PROBABILITY/SPACE/TIMES", fault, 7, 63)                       \
+	X(failslab, "INTERVAL/PROBABILITY/SPACE/TIMES", fault, 7, 63)                              \
+	X(fail_min_order, "ORDER", number, 0, 10)                                                  \
+	X(fail_ignore_gfp_wait, "0|1", on, 0, 1)                                                   \
+	X(fail_task_filter, "0|1", on, 0, 1)                                                       \
+	X(fail_verbose, "N", number, 0, 2)                                                         \
+	X(fail_seed, "N", number, 0, (1ull << 40) - 1)                                             \
+	X(fail_nth, "N", number, 0, 1 << 30)                                                       \
+	X(make_it_fail, "0|1", on, 0, 1)                                                           \
 	X(trace, "0|1", on, 0, 1)                                                                  \
 	X(check_free, "0|1", on, 0, 1)                                                             \
 	X(stats, "0|1", on, 0, 1)                                                                  \

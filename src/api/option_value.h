@@ -17,6 +17,7 @@ enum lab_option_kind {
 	LAB_OPTION_on,
 	LAB_OPTION_format,
 	LAB_OPTION_signal,
+	LAB_OPTION_fault,
 	LAB_OPTION_text
 };
 
@@ -113,13 +114,39 @@ static inline bool lab_option_format(const char *text, size_t len, uint64_t *for
 }
 
 /**
+ * lab_option_fault() - "interval/probability/space/times"; commas will do as well
+ *
+ * Mirrors setup_fault_attr(), lib/fault-inject.c: -1 times is no limit.
+ */
+static inline bool lab_option_fault(const char *text, size_t len, uint64_t number[4])
+{
+	const char *end = text + len, *at;
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		for (at = text; at < end && *at != '/' && *at != ','; at++)
+			;
+		if (i == 3 && lab_option_word(text, (size_t)(at - text), "-1"))
+			number[i] = UINT64_MAX;
+		else if (!lab_option_bytes(text, (size_t)(at - text), &number[i]))
+			return false;
+		if ((at == end) != (i == 3))
+			return false;
+		text = at + 1;
+	}
+	return number[1] <= 100;
+}
+
+/**
  * lab_option_read() - the number that a value stands for, if it is one of its kind
  * @low, @high: bounds of pages, numbers, and of the length of a text
- * @number:     receives it; of a text, its length
+ * @number:     receives it; of a text or a fault, its length
  */
 static inline bool lab_option_read(enum lab_option_kind kind, const char *text, size_t len,
 				   uint64_t low, uint64_t high, uint64_t *number)
 {
+	uint64_t fault[4];
+
 	switch (kind) {
 	case LAB_OPTION_on:
 		*number = len == 1 && *text == '1';
@@ -128,6 +155,10 @@ static inline bool lab_option_read(enum lab_option_kind kind, const char *text, 
 		return lab_option_format(text, len, number);
 	case LAB_OPTION_signal:
 		return lab_option_signal(text, len, number);
+	case LAB_OPTION_fault:
+		if (!lab_option_fault(text, len, fault))
+			return false;
+		/* fall through */
 	case LAB_OPTION_text:
 		*number = len;
 		return len >= low && len <= high;

@@ -16,6 +16,9 @@ struct lab_options lab_options = { .reserve = 256,
 				   .mmap = LAB_MAP_MAX,
 				   .watermark_scale_factor = 10,
 				   .stall_ms = 10000,
+				   .fail_min_order = 1,
+				   .fail_verbose = 2,
+				   .fail_ignore_gfp_wait = true,
 				   .check_free = LAB_CHECK_FREE };
 
 /* one key:value pair inside the text; not terminated */
@@ -68,6 +71,7 @@ static bool apply(const struct pair *pair, const struct option *option)
 	case LAB_OPTION_on:
 		*(bool *)option->to = number;
 		break;
+	case LAB_OPTION_fault:
 	case LAB_OPTION_text:
 		set_text(option->to, pair);
 		break;

@@ -6,6 +6,9 @@
 #include "api/option_value.h"
 #include "base/compiler.h"
 
+/* a text of four numbers, see api/option_value.h */
+#define LAB_OPTION_FAULT 64
+
 /* A member for each key of api/option_keys.h. */
 struct lab_options {
 	unsigned int reserve;	  /* pages: cap of the reserve */
@@ -18,10 +21,20 @@ struct lab_options {
 	bool psi;	      /* and listens to the system's memory pressure */
 	bool atomic_handlers; /* every signal handler is an atomic section */
 	bool dontdump;	      /* leave the exclusive zone out of core dumps */
-	bool trace;	      /* load liblabyrinth-trace.so for stack traces */
-	bool check_free;      /* hold every free against the live bytes: LAB_CHECK_FREE */
-	bool stats;	      /* print the zones' figures at exit */
-	bool deepbind;	      /* leave RTLD_DEEPBIND to dlopen() */
+	/* faults, diag/fault.h */
+	char fail_page_alloc[LAB_OPTION_FAULT];
+	char failslab[LAB_OPTION_FAULT];
+	uint64_t fail_min_order;
+	uint64_t fail_verbose;
+	uint64_t fail_seed; /* 0: random */
+	uint64_t fail_nth;  /* of the first thread */
+	bool fail_ignore_gfp_wait;
+	bool fail_task_filter;
+	bool make_it_fail; /* mark the first thread */
+	bool trace;	   /* load liblabyrinth-trace.so for stack traces */
+	bool check_free;   /* hold every free against the live bytes: LAB_CHECK_FREE */
+	bool stats;	   /* print the zones' figures at exit */
+	bool deepbind;	   /* leave RTLD_DEEPBIND to dlopen() */
 };
 
 extern LAB_HIDDEN struct lab_options lab_options;

@@ -162,10 +162,8 @@ static LAB_NOINLINE void *pages_watched(labyrinth_gfp_t gfp, unsigned int order)
 					     .order = (int)order };
 	void *pages;
 
-	if (lab_watch_refuses(&request)) {
-		lab_gfp_failed(gfp, order);
+	if (lab_watch_refuses(&request))
 		return gfp & LABYRINTH___GFP_DIRECT_RECLAIM ? fail(ENOMEM) : NULL;
-	}
 	pages = pages_any(gfp, order);
 	if (pages)
 		lab_watch_alloc(pages, &request);

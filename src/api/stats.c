@@ -45,6 +45,7 @@ static const char *const event_name[] = {
 	"warn_suppressed",
 	"warn_lost",
 	"inherited_free",
+	"fault_injected",
 };
 static_assert(sizeof(event_name) / sizeof(*event_name) == LABYRINTH_NR_EVENTS &&
 		      LAB_NR_EVENTS == (int)LABYRINTH_NR_EVENTS &&

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* One dispatcher: each watcher has a room of its own in this layer. */
 #include "diag/watch.h"
+#include "diag/fault.h"
 #include "os/cpu.h"
 
 lab_word_t lab_watchers;
+
+static bool watches(enum lab_watcher who)
+{
+	return lab_word_get(&lab_watchers) & who;
+}
 
 static bool step_add(uint64_t *raw, uint64_t bits)
 {
@@ -30,8 +36,7 @@ void lab_watch_stop(void)
 
 bool lab_watch_refuses(const struct lab_request *request)
 {
-	(void)request;
-	return false;
+	return watches(LAB_WATCH_FAULT) && lab_fault_refuses(request);
 }
 
 void lab_watch_alloc(void *ptr, const struct lab_request *request)

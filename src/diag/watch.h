@@ -14,6 +14,7 @@
 /* What there is to watch with; bits of lab_watchers. */
 enum lab_watcher {
 	LAB_WATCH_NONE = 0,
+	LAB_WATCH_FAULT = 1 << 0, /* diag/fault.h */
 };
 
 extern LAB_HIDDEN lab_word_t lab_watchers;

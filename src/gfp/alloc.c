@@ -209,17 +209,12 @@ static unsigned int reclaim_and_wait(const struct request *r, struct lab_frames 
 	}
 }
 
-void lab_gfp_failed(labyrinth_gfp_t gfp, unsigned int order)
-{
-	lab_word_add(&lab_zone_at(lab_gfp_zone(gfp))->failed, 1);
-	lab_gfp_check_failed(gfp, order);
-	/* counts it, by its class */
-	lab_warn_alloc(gfp, order);
-}
-
 static unsigned int failed(const struct request *r)
 {
-	lab_gfp_failed(r->gfp, r->order);
+	lab_word_add(&lab_zone_at(r->id)->failed, 1);
+	lab_gfp_check_failed(r->gfp, r->order);
+	/* counts it, by its class */
+	lab_warn_alloc(r->gfp, r->order);
 	return 0;
 }
 

@@ -53,9 +53,6 @@ labyrinth_gfp_t lab_gfp_effective(labyrinth_gfp_t gfp);
 /** lab_gfp_crossed() - note that a zone is below low; wakes the refiller at a crossing */
 void lab_gfp_crossed(enum lab_zone_id id, labyrinth_gfp_t gfp);
 
-/** lab_gfp_failed() - count and report a request that gets nothing; context as below */
-void lab_gfp_failed(labyrinth_gfp_t gfp, unsigned int order);
-
 /**
  * lab_gfp_alloc() - 2^order frames for a request whose stack had none
  * @gfp:   checked flags, effective

@@ -85,7 +85,7 @@ static struct slot *slot_at(unsigned int i)
  * Until when it is quiet, for a child of fork(), whose own words were wiped:
  * written where page faults do not matter, when a report is.
  */
-static lab_word_t inherited_quiet, inherited_stalled;
+static lab_word_t inherited_quiet, inherited_stalled, inherited_faulted;
 
 /* does the rate limit let one report through now; of several callers one wins */
 static bool rate_take(lab_word_t *until, const lab_word_t *inherited, uint64_t now)
@@ -144,7 +144,8 @@ static LAB_NOINLINE void fill(union image *image, enum lab_warn_kind kind, labyr
 	/* before the constructor there may be no thread pointer, and there is no ring */
 	if (lab_os_is_ready())
 		image->record.thread = (uintptr_t)__builtin_thread_pointer();
-	if (kind != LAB_WARN_RULE)
+	image->record.traced = kind != LAB_WARN_RULE;
+	if (kind == LAB_WARN_FAILURE || kind == LAB_WARN_STALL)
 		read_zones(image->record.zone);
 }
 
@@ -217,10 +218,9 @@ static bool defer(union image *image)
 	if (!slot)
 		return false;
 	image->record.ms = now;
-	if (trace && image->record.kind != LAB_WARN_RULE) {
+	image->record.traced &= trace != NULL;
+	if (image->record.traced)
 		trace->capture(index);
-		image->record.traced = 1;
-	}
 	for (i = 0; i < WORDS; i++)
 		lab_word_set(&slot->record[i], image->word[i]);
 	lab_word_set(&slot->sum, sum_of(image, word.gen));
@@ -251,6 +251,12 @@ static bool write_record(const struct lab_warn_record *record, unsigned int inde
 			return suppress();
 		lab_word_set(&inherited_quiet, lab_word_get(&lab_wiped.warn_quiet_until));
 		count_report();
+	}
+	if (record->kind == LAB_WARN_FAULT) {
+		if (!record->rated &&
+		    !rate_take(&lab_wiped.fault_quiet_until, &inherited_faulted, lab_os_clock_ms()))
+			return false;
+		lab_word_set(&inherited_faulted, lab_word_get(&lab_wiped.fault_quiet_until));
 	}
 	lab_warn_say(record, record->traced ? (int)index : LAB_WARN_NO_STACK, true);
 	return true;
@@ -409,6 +415,27 @@ LAB_COLD void lab_warn_stall(labyrinth_gfp_t gfp, unsigned int order, uint64_t s
 	fill(&image, LAB_WARN_STALL, gfp, order);
 	image.record.seconds = seconds;
 	lab_warn_say(&image.record, LAB_WARN_STACK_HERE, false);
+}
+
+LAB_COLD void lab_warn_fault(labyrinth_gfp_t gfp, const struct lab_warn_fault *fault,
+			     bool with_stack)
+{
+	const bool at_once = may_write(gfp);
+	uint64_t now = at_once ? lab_os_clock_ms() : free_clock();
+	union image image;
+
+	if (now && !rate_take(&lab_wiped.fault_quiet_until, &inherited_faulted, now))
+		return;
+	fill(&image, LAB_WARN_FAULT, gfp, 0);
+	image.record.traced = with_stack;
+	image.record.rated = now != 0;
+	image.record.fault = *fault;
+	if (!at_once) {
+		(void)defer(&image);
+		return;
+	}
+	lab_word_set(&inherited_faulted, lab_word_get(&lab_wiped.fault_quiet_until));
+	lab_warn_say(&image.record, with_stack ? LAB_WARN_STACK_HERE : LAB_WARN_NO_STACK, false);
 }
 
 LAB_COLD void lab_warn_once(lab_word_t *done, labyrinth_gfp_t gfp, unsigned int order,

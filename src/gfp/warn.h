@@ -55,6 +55,22 @@ void lab_warn_alloc(labyrinth_gfp_t gfp, unsigned int order);
  */
 void lab_warn_stall(labyrinth_gfp_t gfp, unsigned int order, uint64_t seconds);
 
+/* A request that failed on purpose, diag/fault.h. */
+struct lab_warn_fault {
+	const char *name;
+	uint64_t interval, probability, space, times; /* UINT64_MAX: -1 */
+	uint64_t bytes;				      /* asked for */
+	uint64_t seed;
+};
+
+/**
+ * lab_warn_fault() - "FAULT_INJECTION: forcing a failure", one each 10 s
+ * @with_stack: where liblabyrinth-trace.so is loaded
+ *
+ * Mirrors: fail_dump(), lib/fault-inject.c.
+ */
+void lab_warn_fault(labyrinth_gfp_t gfp, const struct lab_warn_fault *fault, bool with_stack);
+
 /**
  * lab_warn_once() - one line, deferred like a report unless @gfp may wait
  * @done: 0 at first; 1 once the line is said or sure to be

@@ -38,8 +38,7 @@ static void put(struct lab_line *line, const char *name, uint64_t value)
 
 static void put_mode(struct lab_line *line, const struct lab_warn_record *record)
 {
-	put(line, "order:", record->order);
-	lab_line_str(line, ", mode:");
+	lab_line_str(line, "mode:");
 	lab_line_gfp(line, record->gfp);
 }
 
@@ -57,6 +56,24 @@ static void put_who(struct lab_line *line, const struct lab_warn_record *record,
 		put(line, ",ago=", now - record->ms);
 		lab_line_str(line, "ms");
 	}
+}
+
+/* the kernel's words, and then what repeats it */
+static void start_fault(struct lab_line *line, const struct lab_warn_fault *fault)
+{
+	lab_line_start(line);
+	lab_line_str(line, "name ");
+	lab_line_str(line, fault->name);
+	put(line, ", interval ", fault->interval);
+	put(line, ", probability ", fault->probability);
+	put(line, ", space ", fault->space);
+	if (fault->times == UINT64_MAX)
+		lab_line_str(line, ", times -1");
+	else
+		put(line, ", times ", fault->times);
+	put(line, ", bytes ", fault->bytes);
+	put(line, ", seed ", fault->seed);
+	lab_line_str(line, ", ");
 }
 
 static LAB_NOINLINE void say_head(const struct lab_warn_record *record, bool deferred)
@@ -79,9 +96,17 @@ static LAB_NOINLINE void say_head(const struct lab_warn_record *record, bool def
 	} else if (record->kind == LAB_WARN_STALL) {
 		put(&line, ": page allocation stall for ", record->seconds);
 		lab_line_str(&line, " secs: ");
+	} else if (record->kind == LAB_WARN_FAULT) {
+		lab_line_str(&line, ": FAULT_INJECTION: forcing a failure.");
+		(void)lab_line_put(&line, 2);
+		start_fault(&line, &record->fault);
 	} else {
 		lab_line_str(&line, "WARNING: ");
 		lab_line_str(&line, record->text);
+		lab_line_str(&line, ", ");
+	}
+	if (record->kind != LAB_WARN_FAULT) {
+		put(&line, "order:", record->order);
 		lab_line_str(&line, ", ");
 	}
 	put_mode(&line, record);
@@ -165,6 +190,8 @@ void lab_warn_say(const struct lab_warn_record *record, int stack, bool deferred
 	if (record->kind == LAB_WARN_RULE)
 		return;
 	say_stack(stack);
+	if (record->kind == LAB_WARN_FAULT)
+		return;
 	say_text("Mem-Info:");
 	for (id = 0; id < LAB_NR_ZONES; id++)
 		say_zone((enum lab_zone_id)id, &record->zone[id]);

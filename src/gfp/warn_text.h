@@ -7,7 +7,7 @@
 #include "gfp/warn.h"
 #include "page/zone.h"
 
-enum lab_warn_kind { LAB_WARN_FAILURE, LAB_WARN_STALL, LAB_WARN_RULE };
+enum lab_warn_kind { LAB_WARN_FAILURE, LAB_WARN_STALL, LAB_WARN_RULE, LAB_WARN_FAULT };
 
 /* Where the stack of a report comes from. */
 enum lab_warn_stack {
@@ -22,15 +22,18 @@ struct lab_warn_zone {
 
 struct lab_warn_record {
 	uint32_t gfp;
-	uint8_t order; /* 255: that or more */
-	uint8_t kind;  /* enum lab_warn_kind */
-	uint8_t traced;
+	uint8_t order;	  /* 255: that or more */
+	uint8_t kind;	  /* enum lab_warn_kind */
+	uint8_t traced;	  /* a stack is wanted, or was kept */
 	uint8_t rated;	  /* the rate limit has let it through */
 	uint64_t ms;	  /* clock at the failure; 0: not known */
 	uint64_t seconds; /* of a stall */
 	uintptr_t thread; /* pthread_self() */
 	const char *text; /* of a rule */
-	struct lab_warn_zone zone[LAB_NR_ZONES];
+	union {
+		struct lab_warn_zone zone[LAB_NR_ZONES];
+		struct lab_warn_fault fault;
+	};
 };
 
 /** lab_warn_trace() - the trace object's table; NULL: not loaded */

@@ -15,12 +15,12 @@ struct lab_wiped {
 	lab_word_t drain;  /* 1: a thread works on the stacks of other CPUs, lab_rseq_claim() */
 	lab_word_t kswapd; /* the refiller's thread, gfp/kswapd.c */
 	/* of the failure report, gfp/warn.c */
-	lab_word_t warn_pending;       /* nonzero: records wait in the ring */
-	lab_word_t warn_quiet_until;   /* ms: failures */
-	lab_word_t warn_stalled_until; /* ms: stalls */
-	lab_word_t warn_missed;	       /* reports held back since the last one */
-	lab_word_t resize;	       /* 1: a thread changes the size of the reserve */
-	lab_word_t pad;
+	lab_word_t warn_pending;	     /* nonzero: records wait in the ring */
+	lab_word_t warn_quiet_until;	     /* ms: failures */
+	lab_word_t warn_stalled_until;	     /* ms: stalls */
+	lab_word_t warn_missed;		     /* reports held back since the last one */
+	lab_word_t resize;		     /* 1: a thread changes the size of the reserve */
+	lab_word_t fault_quiet_until;	     /* ms: faults, diag/fault.h */
 	lab_word_t events[LAB_WIPED_EVENTS]; /* page/event.h */
 	char rest[LAB_PAGE_BYTES - (8 + LAB_WIPED_EVENTS) * sizeof(lab_word_t)];
 };

@@ -93,7 +93,7 @@ static void say_what(const struct key *key, const char *value, uint64_t number)
 	printf("# %s: ", key->name);
 	if (key->kind == LAB_OPTION_pages)
 		printf("%llu pages of 4096 bytes\n", (unsigned long long)number);
-	else if (key->kind == LAB_OPTION_text)
+	else if (key->kind == LAB_OPTION_text || key->kind == LAB_OPTION_fault)
 		printf("%s\n", value);
 	else
 		printf("%llu\n", (unsigned long long)number);
