@@ -373,15 +373,18 @@ int lab_excl_init(unsigned int cap, unsigned int step, bool dontdump)
 
 bool lab_excl_revive(void)
 {
-	uint64_t step = lab_word_get(&config.step), had = lab_word_get(&config.populated);
-	bool ours = lab_excl_is_ours(), made = false;
+	uint64_t step = lab_word_get(&config.step), had = lab_word_get(&config.populated), was;
+	bool made = false;
 	unsigned int turn;
 
 	/* a second turn for who was made a child by a handler's fork() in the first one */
-	for (turn = 0; !ours && turn < REVIVE_TURNS && lab_word_get(&config.cap); turn++) {
-		made = renew(lab_word_get(&lab_excl_current), had > step ? had : step) == 0;
-		ours = lab_excl_is_ours();
+	for (turn = 0; turn < REVIVE_TURNS && lab_word_get(&config.cap); turn++) {
+		/* before we look whose it is: else we could replace what another has just made */
+		was = lab_word_get(&lab_excl_current);
+		if (LAB_LIKELY(lab_excl_is_ours()))
+			break;
+		made = renew(was, had > step ? had : step) == 0;
 	}
 	mark();
-	return made && ours;
+	return made && lab_excl_is_ours();
 }

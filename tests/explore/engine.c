@@ -42,6 +42,13 @@ __asm__(".text\n"
 	"ret\n"
 	".size ex_switch, .-ex_switch");
 
+unsigned int ex_note(void)
+{
+	static unsigned int n;
+
+	return ++n;
+}
+
 static void leave(void)
 {
 	ex_settle();

@@ -56,6 +56,9 @@ extern unsigned int ex_cpu[EX_THREADS];
 /* what fork() does to memory that is wiped in a child; at once */
 void ex_wipe(void);
 
+/* how often it was called in all executions; for what may happen, but at one point alone */
+unsigned int ex_note(void);
+
 /* the system has no memory to map, from the end of setup() on */
 extern bool ex_no_memory;
 

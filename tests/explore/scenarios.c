@@ -479,6 +479,8 @@ static void nothing(void)
 /* ---- fork() by a handler: the zone is void from one instruction to the next ---- */
 
 static uint64_t heap_held;
+static unsigned int excl_blocks;
+static EX_BOOKS bool void_known;
 
 static uint64_t heap_in_use(void)
 {
@@ -490,15 +492,31 @@ static uint64_t heap_in_use(void)
 /* the other thread is the child from here on */
 static void forks(void)
 {
+	/* in one step: plain reads are no place to stop */
+	const struct lab_excl *excl = *(struct lab_excl *const volatile *)&lab_excl_current;
+
+	/* what the parent has published the child is left with */
+	void_known = *(const volatile uint64_t *)&excl->born;
 	ex_wipe();
+}
+
+static unsigned int blocks_of_excl(void)
+{
+	unsigned int n = 0;
+	size_t i;
+
+	for (i = 0; i < lab_nr_sections() * LAB_SECTION_BLOCKS; i++)
+		n += lab_zone_of((lab_pfn_t)(i * LAB_BLOCK_FRAMES)) == LAB_ZONE_EXCLUSIVE;
+	return n;
 }
 
 static void set_up_void(void)
 {
-	/* some blocks, of which zones are made */
+	/* some blocks, of which zones are made; the first zone is an ancestor's */
 	ex_must(lab_heap_map_some(4) == 0);
 	ex_wipe();
 	heap_held = heap_in_use();
+	excl_blocks = blocks_of_excl();
 }
 
 static void void_revive(void)
@@ -506,10 +524,17 @@ static void void_revive(void)
 	(void)lab_excl_revive();
 }
 
-/* there is at most one zone, and what lost or is void has not been kept */
+/*
+ * A zone that was void when it was made known, or came second, is not kept.  There is
+ * one point at which it is: between the last look and the exchange.
+ */
 static void check_void(void)
 {
+	unsigned int zones = 1 + void_known + lab_excl_is_ours();
+
 	ex_must(heap_in_use() == heap_held);
+	if (blocks_of_excl() != excl_blocks * zones)
+		ex_must(blocks_of_excl() == excl_blocks * (zones + 1) && ex_note() <= 1);
 	if (lab_excl_is_ours())
 		check_excl();
 	ex_must(lab_excl_is_ours() || lab_excl_revive());
@@ -599,6 +624,34 @@ static void set_up_reserve(void)
 	zone_free = lab_word_get(&lab_zone_at(LAB_ZONE_RESERVE)->free);
 }
 
+/* only every second frame is free: there is no run */
+static void set_up_split(void)
+{
+	struct lab_frames frames[64];
+	unsigned int n = 0, i;
+	uint64_t left;
+
+	while (n < 64 && lab_reserve_take(LAB_ZONE_RESERVE, 0, 0, &frames[n]))
+		n++;
+	for (i = 0; i < n; i++)
+		if (frames[i].pfn % 2)
+			lab_zone_give(frames[i].pfn, 1);
+	left = lab_word_get(&lab_zone_at(LAB_ZONE_RESERVE)->free);
+	ex_must(left == n / 2);
+	zone_free = left;
+}
+
+static void reserve_last(void)
+{
+	struct lab_frames frames;
+
+	if (lab_reserve_take(LAB_ZONE_RESERVE, 0, 0, &frames)) {
+		got(frames.pfn % MANY);
+		gone(frames.pfn % MANY);
+		lab_zone_give(frames.pfn, 1);
+	}
+}
+
 static void check_reserve(void)
 {
 	(void)lab_highatomic_release();
@@ -627,6 +680,7 @@ const struct ex_scenario ex_page_scenarios[] = {
 	{ "fork-revive-both", set_up_void, { void_revive, void_revive }, check_void },
 	{ "fork-unstack", set_up_old_pages, { old_unstack, forks_and_revives }, check_old },
 	{ "reserve", set_up_reserve, { reserve_one, reserve_run, reserve_one }, check_reserve },
+	{ "reserve-split", set_up_split, { reserve_run, reserve_last }, check_reserve },
 	{ "highatomic", set_up_aside, { aside_take, aside_take, aside_release }, check_reserve },
 	{ .name = NULL },
 };
