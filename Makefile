@@ -25,7 +25,8 @@ $(error BUILD=$(BUILD) is not one of release debug asan tsan)
 endif
 CFLAGS ?= $(CFLAGS_$(BUILD))
 ALL_CFLAGS := $(CFLAGS) -std=gnu11 -fPIC -fvisibility=hidden -ftls-model=initial-exec \
-	-fno-plt -fno-semantic-interposition $(WARN) -Isrc -Iinclude -MMD -MP
+	-fno-plt -fno-semantic-interposition $(WARN) -Isrc -Iinclude -MMD -MP \
+	-DLABYRINTH_VERSION='"$(VERSION)"'
 SANITIZE := $(filter -fsanitize=%,$(CFLAGS))
 LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,noexecstack \
 	-Wl,-Bsymbolic-functions -Wl,--no-undefined -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
@@ -124,7 +125,7 @@ $(OUT)/liblabyrinth-trace.so: $(TRACE_OBJ) trace/trace.map
 
 $(OUT)/trace/%.o: ALL_CFLAGS += -I.
 $(OUT)/src/tool/%.o: ALL_CFLAGS := $(filter-out -Wframe-larger-than=512 -ftls-model=initial-exec,$(ALL_CFLAGS)) \
-	-DLABYRINTH_LIBDIR='"$(LIBDIR)"' -DLABYRINTH_VERSION='"$(VERSION)"'
+	-DLABYRINTH_LIBDIR='"$(LIBDIR)"'
 $(OUT)/labyrinth: $(TOOL_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(TOOL_OBJ)

@@ -105,14 +105,86 @@ const char *labyrinth_event_name(enum labyrinth_event event);
  */
 int labyrinth_sysctl(const char *name, uint64_t *old, const uint64_t *value);
 
-/**
- * labyrinth_stats_print() - the figures of all zones as text
- * @fd: an open file descriptor
- *
- * Context: MT-Safe, AS-Safe.  Wait-free but for write(2).
- * Return:  0, or a negative error of write(2).
- */
+/** labyrinth_stats_print() - labyrinth_stats(fd, LABYRINTH_STATS_TEXT) */
 int labyrinth_stats_print(int fd);
+
+/** struct labyrinth_class_info - objects of one size, or of one use */
+struct labyrinth_class_info {
+	char name[24];	   /* "malloc-64", "large"; see labyrinth_class_info() */
+	uint64_t size;	   /* bytes of an object; 0: they differ */
+	uint64_t per_slab; /* objects in a slab; 0: there are no slabs */
+	uint64_t slab_pages;
+	uint64_t slabs;	  /* that exist */
+	uint64_t objects; /* in them, in use or not; without slabs: active and stacked */
+	uint64_t active;  /* in use by the program */
+	uint64_t bytes;	  /* of those */
+	uint64_t stacked; /* waiting on per-CPU stacks */
+	uint64_t taken;	  /* objects that ever went from the memory below to the stacks */
+	uint64_t given;	  /* that went back: active is taken - given - stacked */
+};
+
+/**
+ * labyrinth_class_info() - read the figures of a class
+ * @index: 0 and up; classes of malloc by size, then
+ *           malloc-page  malloc()'s single pages
+ *           large, huge  up to 2 MiB, and more; bytes are those of their pages
+ *           mmap         pages that mmap() got without a system call
+ *           page         labyrinth_alloc_page(), of the reserve
+ *           pages        labyrinth_alloc_pages(): several, or of the heap
+ *           atomic-SIZE  labyrinth_malloc(GFP_ATOMIC), and malloc() in atomic sections
+ * @info:  receives the figures; each is exact at quiescence
+ *
+ * Pages of the exclusive zone have no class: see labyrinth_zone_info().
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free, no system call, no lock: a few loads for each
+ *          CPU that the machine can have, however many objects there are.
+ * Mirrors: a line of /proc/slabinfo.
+ * Return:  0, or -EINVAL: there are no more.
+ */
+int labyrinth_class_info(unsigned int index, struct labyrinth_class_info *info);
+
+/** struct labyrinth_cpu_info - what a CPU has to do with a class; objects */
+struct labyrinth_cpu_info {
+	uint64_t stacked; /* on its stack */
+	uint64_t taken;	  /* ever taken by it from the memory below */
+	uint64_t given;	  /* ever given back by it */
+};
+
+/**
+ * labyrinth_cpu_info() - read the figures of a class on one CPU
+ * @cpu:   0 and up, as the kernel numbers them
+ * @index: as for labyrinth_class_info()
+ * @info:  receives the figures; each is exact at quiescence
+ *
+ * Of classes without stacks, and of atomic ones, all are 0: what they take and give is
+ * counted for all CPUs together.
+ *
+ * Context: as labyrinth_class_info().
+ * Mirrors: the pagesets of /proc/zoneinfo.
+ * Return:  0, or -EINVAL: there is no such class, or there can be no such CPU.
+ */
+int labyrinth_cpu_info(unsigned int cpu, unsigned int index, struct labyrinth_cpu_info *info);
+
+enum labyrinth_stats_format {
+	LABYRINTH_STATS_TEXT = 1, /* lines of words, each a record by itself */
+	LABYRINTH_STATS_JSON = 2, /* one object on one line */
+	LABYRINTH_STATS_PROM = 3  /* Prometheus' text format, version 0.0.4 */
+};
+
+/**
+ * labyrinth_stats() - write all figures of the process
+ * @fd:     an open file descriptor
+ * @format: one of the above
+ *
+ * Zones, classes, CPUs, events and mmap(); the options stats, stats_signal and
+ * stats_file do it at exit and on a signal.  Written in pieces of up to 236 bytes, so
+ * what others write to the same pipe may come in between, but not in a line of text.
+ *
+ * Context: MT-Safe, AS-Safe.  No lock, and no memory but 1 KiB of stack; write(2).
+ * Errno:   preserved.
+ * Return:  0, -EINVAL: no such format, or a negative error of write(2).
+ */
+int labyrinth_stats(int fd, enum labyrinth_stats_format format);
 
 /** labyrinth_pcp_backend() - "rseq", "trylock" or "none" (before start-up) */
 const char *labyrinth_pcp_backend(void);

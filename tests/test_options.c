@@ -22,6 +22,8 @@ static void assert_options(const struct lab_options *want)
 	assert_int_equal(lab_options.dontdump, want->dontdump);
 	assert_int_equal(lab_options.trace, want->trace);
 	assert_int_equal(lab_options.stats, want->stats);
+	assert_int_equal(lab_options.stats_signal, want->stats_signal);
+	assert_string_equal(lab_options.stats_file, want->stats_file);
 	assert_int_equal(lab_options.deepbind, want->deepbind);
 	assert_string_equal(lab_options.failslab, want->failslab);
 }
@@ -56,6 +58,18 @@ static void test_good_options_are_taken_in_silence(void **state)
 		{ "stats:1,stats:0", { .reserve = 96, .exclusive = 32 } },
 		{ "failslab:1/10/4k/-1",
 		  { .reserve = 96, .exclusive = 32, .failslab = "1/10/4k/-1" } },
+		{ "stats:text", { .reserve = 96, .exclusive = 32, .stats = 1 } },
+		{ "stats:json", { .reserve = 96, .exclusive = 32, .stats = 2 } },
+		{ "stats:prom", { .reserve = 96, .exclusive = 32, .stats = 3 } },
+		{ "stats_signal:USR2",
+		  { .reserve = 96, .exclusive = 32, .stats_signal = SIGUSR2 } },
+		{ "stats_signal:SIGVTALRM",
+		  { .reserve = 96, .exclusive = 32, .stats_signal = SIGVTALRM } },
+		{ "stats_signal:12", { .reserve = 96, .exclusive = 32, .stats_signal = SIGUSR2 } },
+		{ "stats_signal:34", { .reserve = 96, .exclusive = 32, .stats_signal = 34 } },
+		{ "stats_signal:12,stats_signal:0", { .reserve = 96, .exclusive = 32 } },
+		{ "stats_file:/tmp/x:y=%p",
+		  { .reserve = 96, .exclusive = 32, .stats_file = "/tmp/x:y=%p" } },
 		{ "mmap:4", { .reserve = 96, .exclusive = 32, .mmap = 4 } },
 		{ "min_free_kbytes:400",
 		  { .reserve = 96, .exclusive = 32, .min_free_kbytes = 400 } },
@@ -119,6 +133,16 @@ static void test_bad_options_are_named_and_left_out(void **state)
 		{ "failslab:1/-1/0/1", "bad value \"failslab:1/-1/0/1\"" },
 		{ "failslab:1/1/0/-2", "bad value \"failslab:1/1/0/-2\"" },
 		{ "failslab", "bad value \"failslab\"" },
+		{ "stats:jso", "bad value \"stats:jso\"" },
+		{ "stats:jsonn", "bad value \"stats:jsonn\"" },
+		{ "stats_signal:KILL", "bad value \"stats_signal:KILL\"" },
+		{ "stats_signal:9", "bad value \"stats_signal:9\"" },
+		{ "stats_signal:SEGV", "bad value \"stats_signal:SEGV\"" },
+		{ "stats_signal:33", "bad value \"stats_signal:33\"" },
+		{ "stats_signal:65", "bad value \"stats_signal:65\"" },
+		{ "stats_signal:SIG", "bad value \"stats_signal:SIG\"" },
+		{ "stats_signal:usr1", "bad value \"stats_signal:usr1\"" },
+		{ "stats_file:", "bad value \"stats_file\"" },
 		{ "reserv:1m", "unknown option \"reserv:1m\"" },
 		{ "reserves:1m", "unknown option \"reserves:1m\"" },
 		{ ":5", "unknown option \":5\"" },
@@ -131,8 +155,10 @@ static void test_bad_options_are_named_and_left_out(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		snprintf(line, sizeof(line), "labyrinth: LABYRINTH_OPTIONS: %s; %s", rows[i].what,
-			 rows[i].what[0] == 'u'		 ? "known: reserve exclusive "
-			 : strstr(rows[i].what, "stats") ? "stats takes 0|1"
+			 rows[i].what[0] == 'u'			? "known: reserve exclusive "
+			 : strstr(rows[i].what, "stats_file")	? "stats_file takes PATH\n"
+			 : strstr(rows[i].what, "stats_signal") ? "stats_signal takes SIGNAL\n"
+			 : strstr(rows[i].what, "stats")	? "stats takes 0|1|text|json|prom\n"
 			 : strstr(rows[i].what, "failslab")
 				 ? "failslab takes INTERVAL/PROBABILITY/SPACE/TIMES"
 			 : strstr(rows[i].what, "reserve")

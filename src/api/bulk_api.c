@@ -9,7 +9,7 @@
 #include "gfp/reclaim.h"
 #include "os/os.h"
 #include "page/reserve.h"
-#include "pcp/pcp.h"
+#include "pcp/flow.h"
 
 /*
  * The kind of the frame at @page, as lab_live_byte(page, LAB_PAGE_SHIFT) has it, with
@@ -61,6 +61,7 @@ static size_t bulk_from_zone(size_t n, void **pages)
 		lab_kind_set(pfn, LAB_KIND_API);
 		pages[i++] = lab_frame_address(pfn);
 	}
+	lab_flow_took(LAB_PCP_API, i);
 	return i;
 }
 
@@ -158,6 +159,8 @@ static void return_rest(void *const *pages, size_t n)
 	}
 	if (mask)
 		lab_zone_give_mask(base, mask);
+	if (n)
+		lab_flow_gave(LAB_PCP_API, n);
 }
 
 /* a live single page of the reserve: the shelf's; others go one by one */
@@ -238,6 +241,13 @@ static void make_single(lab_pfn_t pfn, unsigned int n)
 {
 	uint8_t kind = lab_zone_of(pfn) == LAB_ZONE_RESERVE ? LAB_KIND_API : LAB_KIND_ORDER;
 
+	if (kind == LAB_KIND_API) {
+		lab_flow_gave(LAB_FLOW_ORDER, 1);
+		lab_flow_gave(LAB_FLOW_ORDER_PAGES, n);
+		lab_flow_took(LAB_PCP_API, n);
+	} else {
+		lab_flow_took(LAB_FLOW_ORDER, n - 1);
+	}
 	for (; n > 0; n--, pfn++) {
 		if (kind == LAB_KIND_ORDER)
 			lab_word_set(&lab_frame_at(pfn)->npages, 0);

@@ -3,10 +3,12 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "api/export.h"
 #include "api/fault_api.h"
 #include "api/heap.h"
 #include "api/init.h"
 #include "api/options.h"
+#include "api/stats.h"
 #include "api/trace.h"
 #include "base/fail.h"
 #include "diag/watch.h"
@@ -75,6 +77,8 @@ void lab_init(void)
 	lab_fault_options();
 	lab_kswapd_init(lab_options.kswapd, lab_options.psi);
 	lab_word_set(&lab_map.limit, lab_options.mmap * LAB_PAGE_BYTES);
+	lab_export_init();
+	lab_stats_init();
 }
 
 LAB_PUBLIC void labyrinth_step_aside(const struct labyrinth_libc *libc)
@@ -84,6 +88,7 @@ LAB_PUBLIC void labyrinth_step_aside(const struct labyrinth_libc *libc)
 	lab_word_set(&lab_map.limit, 0);
 	/* the stacks hold blocks of ours: no request may find them */
 	lab_pcp_fini();
+	lab_export.aside = 1;
 }
 
 LAB_PUBLIC void labyrinth_vfork_gate(int enter)
@@ -119,6 +124,5 @@ __attribute__((constructor(103))) static void start_late(void)
 /* reads only: what the program frees after us must still work */
 __attribute__((destructor(101))) static void finish(void)
 {
-	if (lab_options.stats)
-		(void)labyrinth_stats_print(2);
+	lab_stats_exit();
 }

@@ -38,7 +38,9 @@
 	X(make_it_fail, "0|1", on, 0, 1)                                                           \
 	X(trace, "0|1", on, 0, 1)                                                                  \
 	X(check_free, "0|1", on, 0, 1)                                                             \
-	X(stats, "0|1", on, 0, 1)                                                                  \
+	X(stats, "0|1|text|json|prom", format, 0, 3)                                               \
+	X(stats_signal, "SIGNAL", signal, 0, 64)                                                   \
+	X(stats_file, "PATH", text, 1, 255)                                                        \
 	X(deepbind, "0|1", on, 0, 1)
 
 #endif /* LAB_API_OPTION_KEYS_H */

@@ -10,7 +10,7 @@
 #include "os/os.h"
 #include "page/event.h"
 #include "page/reserve.h"
-#include "pcp/pcp.h"
+#include "pcp/flow.h"
 
 static void *fail(int err)
 {
@@ -35,8 +35,10 @@ static void stack_others(unsigned int cls, const struct lab_frames *frames)
 		    : 0;
 	for (left = back; left; left &= left - 1)
 		lab_kind_set(frames->pfn + lab_ctz(left), LAB_KIND_FREE);
-	if (back)
+	if (back) {
 		lab_zone_give_mask(frames->pfn, back);
+		lab_flow_gave(LAB_PCP_API, lab_popcount(back));
+	}
 }
 
 /* @n frames from @pfn on are one block of pages, or single ones of the heap */
@@ -45,6 +47,8 @@ static void mark_order(lab_pfn_t pfn, unsigned int order)
 	lab_word_set(&lab_frame_at(pfn)->npages, order);
 	lab_kind_fill(pfn + 1, (1ul << order) - 1, LAB_KIND_BODY);
 	lab_kind_set(pfn, LAB_KIND_ORDER);
+	lab_flow_took(LAB_FLOW_ORDER, 1);
+	lab_flow_took(LAB_FLOW_ORDER_PAGES, 1ull << order);
 }
 
 static void clear_unless(bool clean, labyrinth_gfp_t gfp, void *pages, unsigned int order)
@@ -99,6 +103,7 @@ static void *page_slow(labyrinth_gfp_t gfp)
 		mark_order(lab_pfn_of(page), 0);
 		return page;
 	}
+	lab_flow_took(LAB_PCP_API, got);
 	stack_others(clean && gfp & LABYRINTH___GFP_ZERO ? LAB_PCP_ZERO : LAB_PCP_API, &frames);
 	return hand_out(page);
 }
@@ -216,6 +221,7 @@ static void page_return(void *page)
 
 	lab_kind_set(pfn, LAB_KIND_FREE);
 	lab_zone_give(pfn, 1);
+	lab_flow_gave(LAB_PCP_API, 1);
 }
 
 static LAB_NOINLINE void page_unstacked(void *page, unsigned int cls)
@@ -245,6 +251,8 @@ static LAB_NOINLINE void pages_return(void *page, unsigned int order)
 		lab_watch_free_pages(page, order);
 	lab_kind_fill(pfn, 1ul << order, LAB_KIND_FREE);
 	lab_zone_give(pfn, 1u << order);
+	lab_flow_gave(LAB_FLOW_ORDER, 1);
+	lab_flow_gave(LAB_FLOW_ORDER_PAGES, 1ull << order);
 }
 
 /* several pages, one from the heap, misuse; sections out of line */

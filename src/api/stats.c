@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 
-#include "base/fail.h"
+#include "api/export.h"
 #include "labyrinth.h"
 #include "page/event.h"
 #include "page/highatomic.h"
 #include "page/reserve.h"
 #include "page/zone.h"
 #include "pcp/pcp.h"
+#include "slab/sizeclass.h"
 
 static_assert(LAB_ZONE_HEAP == (int)LABYRINTH_ZONE_HEAP &&
 		      LAB_ZONE_RESERVE == (int)LABYRINTH_ZONE_RESERVE &&
@@ -17,7 +18,7 @@ static_assert(LAB_ZONE_HEAP == (int)LABYRINTH_ZONE_HEAP &&
 static const char *const zone_name[] = { "heap", "reserve", "exclusive" };
 
 /* by enum labyrinth_event; /proc/vmstat's names where it has one */
-static const char *const event_name[] = {
+const char *const lab_event_names[] = {
 	"fail_kernel",
 	"fail_nowait",
 	"fail_high",
@@ -47,7 +48,7 @@ static const char *const event_name[] = {
 	"inherited_free",
 	"fault_injected",
 };
-static_assert(sizeof(event_name) / sizeof(*event_name) == LABYRINTH_NR_EVENTS &&
+static_assert(sizeof(lab_event_names) / sizeof(*lab_event_names) == LABYRINTH_NR_EVENTS &&
 		      LAB_NR_EVENTS == (int)LABYRINTH_NR_EVENTS &&
 		      LAB_EV_ALLOCSTALL == (int)LABYRINTH_EV_ALLOCSTALL &&
 		      LAB_EV_ZERO_HIT == (int)LABYRINTH_EV_ZERO_HIT,
@@ -60,7 +61,7 @@ LAB_PUBLIC const char *labyrinth_zone_name(enum labyrinth_zone zone)
 
 LAB_PUBLIC const char *labyrinth_event_name(enum labyrinth_event event)
 {
-	return (unsigned int)event < LABYRINTH_NR_EVENTS ? event_name[event] : NULL;
+	return (unsigned int)event < LABYRINTH_NR_EVENTS ? lab_event_names[event] : NULL;
 }
 
 LAB_PUBLIC uint64_t labyrinth_event_count(enum labyrinth_event event)
@@ -101,90 +102,72 @@ LAB_PUBLIC const char *labyrinth_pcp_backend(void)
 	}
 }
 
-static void put(struct lab_line *line, const char *name, uint64_t value)
+/* ---- classes ---- */
+
+static void add_text(char *to, size_t size, const char *text)
 {
-	lab_line_str(line, name);
-	lab_line_dec(line, value);
+	size_t n = 0;
+
+	while (to[n])
+		n++;
+	for (; *text && n + 1 < size; n++)
+		to[n] = *text++;
+	to[n] = '\0';
 }
 
-static void start(struct lab_line *line, long pid)
+/* "malloc" and 64 make "malloc-64" */
+static void set_name(char *to, size_t size, const struct lab_export_row *row)
 {
-	lab_line_start(line);
-	lab_line_str(line, "labyrinth stats: pid ");
-	lab_line_dec(line, (uint64_t)pid);
+	char digits[12];
+	unsigned int at = sizeof(digits) - 1;
+	uint32_t left = row->size;
+
+	to[0] = '\0';
+	add_text(to, size, row->name);
+	if (!row->cls)
+		return;
+	digits[at] = '\0';
+	for (; left; left /= 10)
+		digits[--at] = (char)('0' + left % 10);
+	add_text(to, size, "-");
+	add_text(to, size, digits + at);
 }
 
-static LAB_NOINLINE int put_zone(int fd, long pid, enum labyrinth_zone id)
+LAB_PUBLIC int labyrinth_class_info(unsigned int index, struct labyrinth_class_info *info)
 {
-	struct labyrinth_zone_info info;
-	struct lab_line line;
+	const struct lab_export_row *row = lab_export_row_at(index);
+	struct lab_export_view view = lab_export_self();
+	struct lab_export_figures figures;
 
-	(void)labyrinth_zone_info(id, &info);
-	start(&line, pid);
-	lab_line_str(&line, " zone ");
-	lab_line_str(&line, zone_name[id]);
-	put(&line, " managed ", info.managed);
-	put(&line, " free ", info.free);
-	if (id != LABYRINTH_ZONE_HEAP) {
-		put(&line, " min ", info.min);
-		put(&line, " low ", info.low);
-		put(&line, " high ", info.high);
-		put(&line, " locked ", info.locked);
-		put(&line, " cap ", info.cap);
-		put(&line, " highatomic ", info.reserved_highatomic);
-		put(&line, " zeroed ", info.free_zeroed);
-	}
-	put(&line, " taken ", info.taken);
-	put(&line, " failed ", info.failed);
-	return lab_line_put(&line, fd);
+	if (!row)
+		return -EINVAL;
+	lab_export_row_read(&lab_export, &view, row, &figures);
+	set_name(info->name, sizeof(info->name), row);
+	info->size = row->size;
+	info->per_slab = row->cls ? lab_class[row->cls].nobj : 0;
+	info->slab_pages = row->cls ? 1ull << lab_class[row->cls].order : 0;
+	info->slabs = figures.slabs;
+	info->objects = figures.objects;
+	info->active = figures.active;
+	info->bytes = figures.bytes;
+	info->stacked = figures.stacked;
+	info->taken = figures.taken;
+	info->given = figures.given;
+	return 0;
 }
 
-/* what never happened is not printed */
-static LAB_NOINLINE int put_event(int fd, long pid, enum labyrinth_event event)
+LAB_PUBLIC int labyrinth_cpu_info(unsigned int cpu, unsigned int index,
+				  struct labyrinth_cpu_info *info)
 {
-	uint64_t count = labyrinth_event_count(event);
-	struct lab_line line;
+	const struct lab_export_row *row = lab_export_row_at(index);
+	struct lab_export_view view = lab_export_self();
+	struct lab_export_figures figures;
 
-	if (!count)
-		return 0;
-	start(&line, pid);
-	lab_line_str(&line, " event ");
-	lab_line_str(&line, event_name[event]);
-	put(&line, " ", count);
-	return lab_line_put(&line, fd);
-}
-
-static LAB_NOINLINE int put_mmap(int fd, long pid)
-{
-	struct labyrinth_mmap_info info;
-	struct lab_line line;
-
-	labyrinth_mmap_info(&info);
-	start(&line, pid);
-	put(&line, " mmap routed ", info.routed);
-	put(&line, " passed ", info.passed);
-	put(&line, " restored ", info.restored);
-	put(&line, " lost ", info.lost);
-	return lab_line_put(&line, fd);
-}
-
-LAB_PUBLIC int labyrinth_stats_print(int fd)
-{
-	unsigned int id;
-	long pid = lab_getpid();
-	struct lab_line line;
-	int err;
-
-	start(&line, pid);
-	lab_line_str(&line, " pcp ");
-	lab_line_str(&line, labyrinth_pcp_backend());
-	lab_line_str(&line, ", counts are pages of 4096 bytes");
-	err = lab_line_put(&line, fd);
-	for (id = 0; !err && id < LABYRINTH_NR_ZONES; id++)
-		err = put_zone(fd, pid, (enum labyrinth_zone)id);
-	for (id = 0; !err && id < LABYRINTH_NR_EVENTS; id++)
-		err = put_event(fd, pid, (enum labyrinth_event)id);
-	if (!err)
-		err = put_mmap(fd, pid);
-	return err;
+	if (!row || cpu >= view.nr_cpus)
+		return -EINVAL;
+	lab_export_cpu(&lab_export, &view, row, cpu, &figures);
+	info->stacked = figures.stacked;
+	info->taken = figures.taken;
+	info->given = figures.given;
+	return 0;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <signal.h>
 
 #include "base/fail.h"
@@ -44,6 +45,22 @@ int lab_line_put(struct lab_line *line, int fd)
 	line->text[line->len++] = '\n';
 	ret = lab_sys6(SYS_write, fd, (long)line->text, (long)line->len, 0, 0, 0);
 	return ret < 0 ? (int)ret : 0;
+}
+
+int lab_line_flush(struct lab_line *line, int fd)
+{
+	unsigned int at = 0;
+	long ret;
+
+	while (at < line->len) {
+		ret = lab_sys6(SYS_write, fd, (long)(line->text + at), (long)(line->len - at), 0, 0,
+			       0);
+		if (ret < 0 && ret != -EINTR)
+			return (int)ret;
+		at += ret > 0 ? (unsigned int)ret : 0;
+	}
+	line->len = 0;
+	return 0;
 }
 
 long lab_getpid(void)

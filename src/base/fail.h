@@ -30,6 +30,13 @@ void lab_line_hex(struct lab_line *line, uint64_t value);
  */
 int lab_line_put(struct lab_line *line, int fd);
 
+/**
+ * lab_line_flush() - write what is there, without a newline; the line is empty then
+ *
+ * Short writes are continued, and those that a signal interrupts.  As lab_line_put().
+ */
+int lab_line_flush(struct lab_line *line, int fd);
+
 /** lab_getpid() - the process, asked anew each time: it may have forked */
 long lab_getpid(void);
 

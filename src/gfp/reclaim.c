@@ -7,7 +7,7 @@
 #include "page/exclusive.h"
 #include "page/highatomic.h"
 #include "page/reserve.h"
-#include "pcp/pcp.h"
+#include "pcp/flow.h"
 #include "slab/atomic.h"
 #include "slab/cache.h"
 
@@ -45,6 +45,9 @@ static void give_pages(void *const *pages, unsigned int n)
 			lab_excl_unstack(pages[i]);
 			continue;
 		}
+		/* what reads as zero is a page of labyrinth_alloc_page() as well */
+		lab_flow_gave(lab_mem_kind(pages[i]) == LAB_PCP_PAGE ? LAB_PCP_PAGE : LAB_PCP_API,
+			      1);
 		lab_kind_set(pfn, LAB_KIND_FREE);
 		lab_zone_give(pfn, 1);
 	}

@@ -3,7 +3,7 @@
 #include "base/fail.h"
 #include "gfp/flags.h"
 #include "os/os.h"
-#include "pcp/pcp.h"
+#include "pcp/flow.h"
 
 static lab_word_t trace; /* const struct labyrinth_trace *; 0: none */
 
@@ -120,20 +120,6 @@ static void put_kb(struct lab_line *line, const char *name, uint64_t pages)
 	lab_line_str(line, "kB");
 }
 
-/* pages on the stacks of all CPUs; a figure, for others are at work on them */
-static uint64_t on_stacks(unsigned int cls)
-{
-	uint64_t n = 0;
-	unsigned int cpu;
-
-	for (cpu = 0; cpu < LAB_NR_CPUS; cpu++) {
-		const char *area = lab_pcp_area[cpu].bytes + lab_pcp_class[cls].stack;
-
-		n += *(const volatile uint32_t *)area;
-	}
-	return n;
-}
-
 static LAB_NOINLINE void say_zone(enum lab_zone_id id, const struct lab_warn_zone *zone)
 {
 	static const char *const name[] = { "heap", "reserve", "exclusive" };
@@ -150,7 +136,7 @@ static LAB_NOINLINE void say_zone(enum lab_zone_id id, const struct lab_warn_zon
 	put_kb(&line, " reserved_highatomic:", zone->highatomic);
 	put_kb(&line, " managed:", zone->managed);
 	put_kb(&line, " mlocked:", zone->locked);
-	put_kb(&line, " free_pcp:", on_stacks(cls[id]));
+	put_kb(&line, " free_pcp:", lab_pcp_stacked(cls[id]));
 	(void)lab_line_put(&line, 2);
 }
 

@@ -3,6 +3,7 @@
 #include "map/map.h"
 #include "os/mm.h"
 #include "os/os.h"
+#include "pcp/flow.h"
 
 struct lab_map lab_map;
 
@@ -58,6 +59,7 @@ void lab_map_give_fresh(lab_pfn_t pfn, size_t n)
 {
 	unsigned int now;
 
+	lab_flow_gave(LAB_PCP_MAP, n);
 	for (; n > 0; n -= now, pfn += now) {
 		unsigned int first = pfn % LAB_BLOCK_FRAMES;
 
@@ -162,6 +164,7 @@ void *lab_map_take(unsigned int n)
 	}
 	if (!lab_heap_take_run(n, 0, &frames))
 		return NULL;
+	lab_flow_took(LAB_PCP_MAP, n);
 	lab_kind_fill(frames.pfn, n, LAB_KIND_MAP);
 	return routed(frames.pfn, n, frames.nclean == n);
 }

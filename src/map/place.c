@@ -12,6 +12,7 @@
 #include "map/map.h"
 #include "os/mm.h"
 #include "os/os.h"
+#include "pcp/flow.h"
 
 #ifndef MAP_32BIT
 #define MAP_32BIT 0 /* x86-64 has it */
@@ -43,6 +44,7 @@ static bool hold_vacant(lab_pfn_t pfn)
 		return true;
 	if (!lab_heap_take_at(pfn, 1))
 		return false;
+	lab_flow_took(LAB_PCP_MAP, 1);
 	lab_kind_set(pfn, LAB_KIND_MAP_HELD);
 	return true;
 }
@@ -155,6 +157,7 @@ static long extend(uintptr_t from, size_t old_len, size_t new_len)
 	    !lab_heap_extend(pfn, n))
 		return -ENOMEM;
 	lab_os_clear(lab_frame_address(pfn), new_len - old_len);
+	lab_flow_took(LAB_PCP_MAP, n);
 	lab_kind_fill(pfn, n, LAB_KIND_MAP);
 	return (long)from;
 }

@@ -109,6 +109,21 @@ LAB_NODISCARD bool lab_rseq_barrier(void);
 /** lab_cpus_nr() - CPUs from this number on do not exist; at most LAB_NR_CPUS */
 unsigned int lab_cpus_nr(void);
 
+/**
+ * lab_cpus_possible() - CPUs that there can ever be, at most LAB_NR_CPUS
+ *
+ * Stacks of CPUs from this number on are never used.
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.  No system call.
+ */
+unsigned int lab_cpus_possible(void);
+
+/** lab_cpus_export() - where the number is kept, for readers */
+const char *lab_cpus_export(void);
+
+/** lab_cpus_learn() - ask the system for it; once, from the constructor */
+void lab_cpus_learn(void);
+
 /** lab_cpus_ours() - for each CPU: may the calling thread run there now */
 void lab_cpus_ours(lab_byte_t ours[LAB_NR_CPUS]);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <stddef.h>
@@ -141,6 +142,50 @@ unsigned int lab_cpus_nr(void)
 
 	return got > 0 && (unsigned long)got * 8 < LAB_NR_CPUS ? (unsigned int)got * 8
 							       : LAB_NR_CPUS;
+}
+
+static lab_word_t possible = LAB_NR_CPUS;
+
+/* the highest number of a list like "0-3,8-11", and one */
+static unsigned int list_end(const char *text, long len)
+{
+	unsigned int n = 0;
+	long i;
+
+	for (i = 0; i < len && text[i] != '\n'; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			n = 0;
+		else if (n <= LAB_NR_CPUS)
+			n = n * 10 + (unsigned int)(text[i] - '0');
+	}
+	return n + 1;
+}
+
+void lab_cpus_learn(void)
+{
+	static const char file[] = "/sys/devices/system/cpu/possible";
+	unsigned int n = lab_cpus_nr();
+	char text[64];
+	long fd = lab_sys6(SYS_openat, AT_FDCWD, (long)file, O_RDONLY | O_CLOEXEC, 0, 0, 0), len;
+
+	if (fd >= 0) {
+		len = lab_sys6(SYS_read, fd, (long)text, sizeof(text), 0, 0, 0);
+		/* cut short, it does not tell the end */
+		if (len > 0 && text[len - 1] == '\n')
+			n = list_end(text, len);
+		(void)lab_sys6(SYS_close, fd, 0, 0, 0, 0, 0);
+	}
+	lab_word_set(&possible, n < LAB_NR_CPUS ? n : LAB_NR_CPUS);
+}
+
+const char *lab_cpus_export(void)
+{
+	return (const char *)&possible;
+}
+
+unsigned int lab_cpus_possible(void)
+{
+	return (unsigned int)lab_word_get(&possible);
 }
 
 void lab_cpus_ours(lab_byte_t ours[LAB_NR_CPUS])

@@ -76,6 +76,13 @@ static struct timespec time_of(unsigned int ms)
 	return (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l };
 }
 
+int lab_os_on_signal(int signo, void (*handler)(int signo))
+{
+	struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_RESTART | SA_ONSTACK };
+
+	return sigaction(signo, &sa, NULL) ? -errno : 0;
+}
+
 void lab_os_nap(unsigned int ms)
 {
 	struct timespec time = time_of(ms);

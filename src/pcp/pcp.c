@@ -82,6 +82,7 @@ void lab_pcp_init(void)
 		lab_byte_set(&stack_of(cpu, LAB_PCP_API)->busy, 0);
 		touch_exclusive(cpu);
 	}
+	lab_cpus_learn();
 	backend = lab_cpu_init() ? LAB_PCP_RSEQ : LAB_PCP_TRYLOCK;
 }
 

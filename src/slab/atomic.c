@@ -25,7 +25,8 @@ struct cache {
 	lab_word_t active; /* 1 + its frame; 0: none */
 	lab_word_t sweep;
 	lab_word_t nslabs;
-	lab_word_t idle; /* nonzero: some slab may be all free */
+	lab_word_t idle;	 /* nonzero: some slab may be all free */
+	lab_word_t taken, given; /* objects, ever */
 } LAB_LINE_ALIGNED;
 
 static struct cache caches[LAB_NR_ATOMIC];
@@ -198,6 +199,15 @@ size_t lab_atomic_shrink_some(void)
 	return gone;
 }
 
+void lab_atomic_export(struct lab_export *to)
+{
+	to->atomics =
+		(struct lab_export_array){ (const char *)caches, LAB_NR_ATOMIC, sizeof(*caches) };
+	to->atomic_slabs = offsetof(struct cache, nslabs);
+	to->atomic_taken = offsetof(struct cache, taken);
+	to->atomic_given = offsetof(struct cache, given);
+}
+
 uint64_t lab_atomic_slabs(unsigned int cls)
 {
 	return lab_word_get(&cache_of(cls)->nslabs);
@@ -254,6 +264,7 @@ static void *object_alloc(unsigned int cls, uint64_t floor)
 		if (!replace_active(cls, seen, floor))
 			return NULL;
 	}
+	lab_word_add(&cache->taken, 1);
 	mask = lab_slab_collect((lab_pfn_t)(seen - 1), cls, 1, &first);
 	ptr = first + (size_t)lab_ctz(mask) * lab_class[cls].size;
 	lab_byte_set(live_byte(ptr, cls), lab_live_value(ptr));
@@ -322,6 +333,7 @@ bool lab_atomic_free(void *ptr, unsigned int cls)
 	if (!atomic_compare_exchange_strong_explicit(live_byte(ptr, cls), &live, 0,
 						     memory_order_relaxed, memory_order_relaxed))
 		return false;
+	lab_word_add(&cache_of(cls)->given, 1);
 	switch (lab_slab_give(pfn, index / 64, 1ull << index % 64)) {
 	case LAB_SLAB_LIST_IT:
 		list_slab(cls, pfn);

@@ -12,6 +12,7 @@
 #ifndef LAB_SLAB_ATOMIC_H
 #define LAB_SLAB_ATOMIC_H
 
+#include "base/export.h"
 #include "slab/slab.h"
 
 /** lab_atomic_init() - make the words that atomic requests write resident
@@ -74,6 +75,9 @@ size_t lab_atomic_shrink(void);
  * so that a request that fails again and again is quick.
  */
 size_t lab_atomic_shrink_some(void);
+
+/** lab_atomic_export() - let readers find what is here; once, at start */
+void lab_atomic_export(struct lab_export *to);
 
 /** lab_atomic_slabs() - slabs of an atomic class that exist now; a figure */
 uint64_t lab_atomic_slabs(unsigned int cls);

@@ -2,6 +2,7 @@
 #include "slab/cache.h"
 #include "base/lifo.h"
 #include "page/zone.h"
+#include "pcp/flow.h"
 
 /*
  * Partial slabs wait on one of two lists.  Requests pop from both; a sweep
@@ -143,8 +144,10 @@ static void *stack_objects(unsigned int cls, lab_pfn_t pfn, char *first, uint64_
 	}
 	if (mask)
 		mask = lab_pcp_push_mask(cls, first, size, mask);
-	if (mask)
+	if (mask) {
 		settle_gift(cls, pfn, lab_slab_give(pfn, (unsigned int)(offset / size / 64), mask));
+		lab_flow_gave(cls, lab_popcount(mask));
+	}
 	return result;
 }
 
@@ -161,6 +164,8 @@ void *lab_cache_alloc(unsigned int cls)
 		lab_pfn_t pfn = (lab_pfn_t)(seen - 1);
 
 		n = seen ? lab_slab_reserve(pfn, cls, want) : 0;
+		if (n)
+			lab_flow_took(cls, n);
 		while (n > 0) {
 			char *first;
 			uint64_t mask = lab_slab_collect(pfn, cls, n, &first);
@@ -177,6 +182,7 @@ void *lab_cache_alloc(unsigned int cls)
 
 /* objects on their way back, gathered as long as they share a bitmap word */
 struct gather {
+	unsigned int n; /* since they were counted */
 	lab_pfn_t pfn;
 	unsigned int word;
 	uint64_t mask;
@@ -196,9 +202,18 @@ static void gather_add(unsigned int cls, struct gather *g, void *ptr)
 
 	if (pfn != g->pfn || index / 64 != g->word)
 		gather_flush(cls, g);
+	g->n++;
 	g->pfn = pfn;
 	g->word = index / 64;
 	g->mask |= 1ull << index % 64;
+}
+
+static void gather_end(unsigned int cls, struct gather *g)
+{
+	gather_flush(cls, g);
+	if (g->n)
+		lab_flow_gave(cls, g->n);
+	g->n = 0;
 }
 
 /* stack space for this many pointers is what a flush may cost */
@@ -225,7 +240,7 @@ void lab_cache_free(unsigned int cls, void *ptr)
 
 	gather_add(cls, &g, ptr);
 	flush_stack(cls, &g, lab_pcp_batch(cls));
-	gather_flush(cls, &g);
+	gather_end(cls, &g);
 }
 
 void lab_cache_give(unsigned int cls, void *ptr)
@@ -234,6 +249,7 @@ void lab_cache_give(unsigned int cls, void *ptr)
 	unsigned int index = lab_slab_index(ptr, cls);
 	enum lab_slab_gift gift = lab_slab_give(pfn, index / 64, 1ull << index % 64);
 
+	lab_flow_gave(cls, 1);
 	if (gift == LAB_SLAB_LIST_IT)
 		list_slab(cls, pfn);
 	else if (gift == LAB_SLAB_ALL_FREE)
@@ -247,10 +263,17 @@ void lab_cache_trim(void)
 
 	for (cls = 1; cls < LAB_NR_CLASSES; cls++) {
 		flush_stack(cls, &g, lab_pcp_class[cls].cap);
-		gather_flush(cls, &g);
+		gather_end(cls, &g);
 		sweep(cls, 0);
 		sweep(cls, 0);
 	}
+}
+
+void lab_cache_export(struct lab_export *to)
+{
+	to->caches =
+		(struct lab_export_array){ (const char *)caches, LAB_NR_CLASSES, sizeof(*caches) };
+	to->cache_slabs = offsetof(struct cache, nslabs);
 }
 
 uint64_t lab_cache_slabs(unsigned int cls)

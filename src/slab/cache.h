@@ -7,6 +7,7 @@
 #ifndef LAB_SLAB_CACHE_H
 #define LAB_SLAB_CACHE_H
 
+#include "base/export.h"
 #include "slab/slab.h"
 
 /**
@@ -61,6 +62,9 @@ void lab_page_trim(void);
  * Context: MT-Safe, AS-Safe.  Lock-free.
  */
 void lab_cache_trim(void);
+
+/** lab_cache_export() - let readers find what is here; once, at start */
+void lab_cache_export(struct lab_export *to);
 
 /** lab_cache_slabs() - slabs of a class that exist now; a figure */
 uint64_t lab_cache_slabs(unsigned int cls);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/large.h"
 #include "os/os.h"
+#include "pcp/flow.h"
 
 #define BLOCK_BYTES (1ul << LAB_BLOCK_SHIFT)
 /* a run of frames lies inside one block */
@@ -16,11 +17,34 @@ static size_t blocks_of(size_t bytes)
 	return (bytes + BLOCK_BYTES - 1) >> LAB_BLOCK_SHIFT;
 }
 
+/* one object more, of @n pages; the row of its pages is the next one */
+static void count(unsigned int row, uint64_t n)
+{
+	lab_flow_took(row, 1);
+	lab_flow_took(row + 1, n);
+}
+
+static void discount(unsigned int row, uint64_t n)
+{
+	lab_flow_gave(row, 1);
+	lab_flow_gave(row + 1, n);
+}
+
+/* an object of @have pages has @n now */
+static void recount(unsigned int row, uint64_t have, uint64_t n)
+{
+	if (n > have)
+		lab_flow_took(row + 1, n - have);
+	else if (n < have)
+		lab_flow_gave(row + 1, have - n);
+}
+
 void *lab_large_make(lab_pfn_t pfn, unsigned int n)
 {
 	lab_word_set(&lab_frame_at(pfn)->npages, n);
 	lab_kind_fill(pfn + 1, n - 1, LAB_KIND_BODY);
 	lab_kind_set(pfn, LAB_KIND_LARGE);
+	count(LAB_FLOW_LARGE, n);
 	return lab_frame_address(pfn);
 }
 
@@ -47,6 +71,7 @@ static void *huge_alloc(size_t size, size_t align, bool *clean)
 	pfn = (lab_pfn_t)(block * LAB_BLOCK_FRAMES);
 	lab_word_set(&lab_frame_at(pfn)->bytes, bytes);
 	lab_kind_set(pfn, LAB_KIND_HUGE);
+	count(LAB_FLOW_HUGE, bytes >> LAB_PAGE_SHIFT);
 	return lab_frame_address(pfn);
 }
 
@@ -68,6 +93,7 @@ bool lab_large_free(void *ptr)
 	lab_pfn_t pfn = lab_pfn_of(ptr);
 	uint8_t kind = lab_byte_get(&lab_mem.kind[pfn]);
 	unsigned int n;
+	size_t bytes;
 
 	/* large objects can afford it: of two who free at once, one wins */
 	if (kind != LAB_KIND_LARGE && kind != LAB_KIND_HUGE)
@@ -76,10 +102,12 @@ bool lab_large_free(void *ptr)
 						     memory_order_relaxed, memory_order_relaxed))
 		return false;
 	if (kind == LAB_KIND_HUGE) {
-		lab_run_give(pfn / LAB_BLOCK_FRAMES,
-			     blocks_of(lab_word_get(&lab_frame_at(pfn)->bytes)));
+		bytes = lab_word_get(&lab_frame_at(pfn)->bytes);
+		discount(LAB_FLOW_HUGE, bytes >> LAB_PAGE_SHIFT);
+		lab_run_give(pfn / LAB_BLOCK_FRAMES, blocks_of(bytes));
 	} else {
 		n = (unsigned int)lab_word_get(&lab_frame_at(pfn)->npages);
+		discount(LAB_FLOW_LARGE, n);
 		lab_kind_fill(pfn + 1, n - 1, LAB_KIND_FREE);
 		lab_zone_give(pfn, n);
 	}
@@ -150,6 +178,7 @@ static void *large_resize(void *ptr, size_t size)
 		lab_kind_fill(pfn + n, have - n, LAB_KIND_FREE);
 		lab_zone_give(pfn + n, have - n);
 	}
+	recount(LAB_FLOW_LARGE, have, n);
 	return ptr;
 }
 
@@ -165,7 +194,7 @@ static void *large_resize(void *ptr, size_t size)
 static void *huge_move(void *ptr, size_t bytes)
 {
 	lab_pfn_t from = lab_pfn_of(ptr), to;
-	size_t nfrom = blocks_of(lab_word_get(&lab_frame_at(from)->bytes));
+	size_t had = lab_word_get(&lab_frame_at(from)->bytes), nfrom = blocks_of(had);
 	size_t n = blocks_of(bytes), block;
 	bool clean;
 
@@ -187,6 +216,7 @@ static void *huge_move(void *ptr, size_t bytes)
 	lab_kind_set(to, LAB_KIND_HUGE);
 	lab_kind_set(from, LAB_KIND_FREE);
 	lab_run_give_unmapped(from / LAB_BLOCK_FRAMES, nfrom);
+	recount(LAB_FLOW_HUGE, had >> LAB_PAGE_SHIFT, bytes >> LAB_PAGE_SHIFT);
 	return lab_frame_address(to);
 }
 
@@ -207,6 +237,7 @@ static void *huge_resize(void *ptr, size_t size)
 	lab_word_set(&frame->bytes, bytes);
 	if (n < nhave)
 		lab_run_give(block + n, nhave - n);
+	recount(LAB_FLOW_HUGE, have >> LAB_PAGE_SHIFT, bytes >> LAB_PAGE_SHIFT);
 	return ptr;
 }
 

@@ -2,6 +2,7 @@
 /* malloc's single pages, between their stack and the zones. */
 #include "page/exclusive.h"
 #include "page/reserve.h"
+#include "pcp/flow.h"
 #include "slab/cache.h"
 
 /* frames of one bitmap word at a time: as many as a stack refill can use */
@@ -27,6 +28,7 @@ static void return_pages(lab_pfn_t pfn, uint64_t mask)
 	for (left = mask; left; left &= left - 1)
 		lab_kind_set(pfn + lab_ctz(left), LAB_KIND_FREE);
 	lab_zone_give_mask(pfn, mask);
+	lab_flow_gave(LAB_PCP_PAGE, lab_popcount(mask));
 }
 
 void *lab_page_alloc(void)
@@ -38,6 +40,7 @@ void *lab_page_alloc(void)
 	if (!take_pages(&frames))
 		return NULL;
 	left = frames.mask;
+	lab_flow_took(LAB_PCP_PAGE, lab_popcount(left));
 	result = lab_frame_address(frames.pfn + lab_ctz(left));
 	for (; left; left &= left - 1)
 		lab_kind_set(frames.pfn + lab_ctz(left), LAB_PCP_PAGE);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#include "pcp/flow.h"
+#include "base/export.h"
+
+static_assert(offsetof(struct lab_pcp_stack, held) == offsetof(struct lab_export_head, held) &&
+		      LAB_RSEQ_SHUT == LAB_EXPORT_SHUT,
+	      "readers know the head of a stack");
+
+static_assert(LAB_FLOW_AT >= LAB_PCP_STACK(92u) + 8u * (LAB_PCP_CAP(92u) + 1u) &&
+		      LAB_FLOW_AT % LAB_LINE == 0,
+	      "counters lie behind the stacks");
+static_assert(LAB_FLOW_AT / 4096 == LAB_PCP_STACK(74u) / 4096 &&
+		      (LAB_FLOW_AT + LAB_NR_FLOWS * sizeof(struct lab_flow) - 1) / 4096 ==
+			      LAB_FLOW_AT / 4096,
+	      "atomic requests count on the page that their stacks lie on");
+
+static struct lab_flow *flow_at(unsigned int cpu, unsigned int row)
+{
+	return (struct lab_flow *)(void *)(lab_pcp_area[cpu].bytes + LAB_FLOW_AT) + row;
+}
+
+void lab_flow_took(unsigned int row, uint64_t n)
+{
+	lab_word_add(&flow_at(lab_pcp_cpu(), row)->taken, n);
+}
+
+void lab_flow_gave(unsigned int row, uint64_t n)
+{
+	lab_word_add(&flow_at(lab_pcp_cpu(), row)->given, n);
+}
+
+uint64_t lab_pcp_stacked(unsigned int cls)
+{
+	unsigned int cpu, nr = lab_cpus_possible();
+	uint64_t n = 0;
+
+	for (cpu = 0; cpu < nr; cpu++)
+		n += lab_export_held(lab_pcp_area[cpu].bytes + lab_pcp_class[cls].stack);
+	return n;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Traffic between the per-CPU stacks and the layers below, counted where a batch
+ * moves: how many objects of a class came up, how many went back.  What is neither
+ * below nor on a stack is in use, so
+ *
+ *	in use = taken - given, of all CPUs, less what lies on all stacks
+ *
+ * which costs the hot paths nothing and is exact when nobody is at work: see
+ * base/export.h, which reads it.  A call
+ * that is abandoned in a slow path (siglongjmp) may leave its batch uncounted, as it
+ * may leak it.  What has no stack is counted one by one.
+ */
+#ifndef LAB_PCP_FLOW_H
+#define LAB_PCP_FLOW_H
+
+#include "pcp/pcp.h"
+
+/* Rows 1 .. LAB_PCP_NR - 1 are classes, as far as used; others have no stack. */
+enum lab_flow_row {
+	LAB_FLOW_LARGE = LAB_PCP_NR, /* runs of frames */
+	LAB_FLOW_LARGE_PAGES,
+	LAB_FLOW_HUGE, /* runs of blocks */
+	LAB_FLOW_HUGE_PAGES,
+	LAB_FLOW_ORDER, /* labyrinth_alloc_pages(): several pages, or one of the heap */
+	LAB_FLOW_ORDER_PAGES,
+	LAB_NR_FLOWS
+};
+
+/* Pages of the exclusive zone are not counted: its own figures tell them. */
+
+struct lab_flow {
+	lab_word_t taken, given;
+};
+
+/* where a CPU's rows begin in its area: behind the stacks of atomic requests, resident */
+#define LAB_FLOW_AT 47424u
+
+/**
+ * lab_flow_took(), lab_flow_gave() - count @n on this CPU
+ * @row: class, or enum lab_flow_row
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.  No system call, but as lab_pcp_cpu().
+ */
+void lab_flow_took(unsigned int row, uint64_t n);
+void lab_flow_gave(unsigned int row, uint64_t n);
+
+/** lab_pcp_stacked() - entries of a class on the stacks of all CPUs; a figure
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free: as many loads as there are CPUs.
+ */
+uint64_t lab_pcp_stacked(unsigned int cls);
+
+#endif /* LAB_PCP_FLOW_H */
