@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Install what building and testing need, if it is missing.
-# usage: install_tools.sh [build] [check] [demo] [bench]     (default: build check)
+# usage: install_tools.sh [build] [check] [proof] [aarch64] [deb] [debootstrap] [bench] [demo]
+#        (default: build check)
 set -u
 [ $# -gt 0 ] || set -- build check
 want=
@@ -77,6 +78,18 @@ for part; do
 		need /usr/sbin/nginx nginx-light
 		need ab apache2-utils
 		need db_bench rocksdb-tools
+		;;
+	proof)
+		need cppcheck cppcheck
+		need clang-tidy clang-tidy
+		need clang clang
+		need gcovr gcovr
+		need addr2line binutils
+		;;
+	aarch64)
+		need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+		need /usr/aarch64-linux-gnu/include/stdio.h libc6-dev-arm64-cross
+		need qemu-aarch64 qemu-user
 		;;
 	demo)
 		need python3 python3

@@ -828,6 +828,12 @@ static void split(void *unused)
 	must(lab_word_get(&zone()->free) == 64);
 	lab_excl_unstack(run);
 	must(lab_word_get(&zone()->free) == 64);
+	/* what is in use, and so on no stack, stays in use */
+	other = lab_excl_take(0, 0);
+	must(other);
+	lab_excl_unstack(other);
+	must(lab_word_get(&zone()->free) == 63);
+	must(lab_excl_give(other, 0) == LAB_EXCL_GIVEN);
 }
 
 /* A run is split into pages of their own; what is not in use so is refused, untouched. */

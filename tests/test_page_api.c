@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness.h"
 
+#include "gfp/reclaim.h"
 #include "labyrinth.h"
 #include "page/exclusive.h"
 #include "page/highatomic.h"
@@ -236,6 +237,49 @@ static void test_pages_of_every_order_are_aligned_and_zero(void **state)
 	assert_int_equal(heap_in_use(), in_use);
 }
 
+/*
+ * A page of a batch in which some read as zero and the lowest does not is cleared all the
+ * same.  The search for clean pages has said that there are none, as it does when
+ * another context has them in hand just then.
+ */
+static void test_one_clean_page_does_not_make_a_batch_clean(void **state)
+{
+	static char *pages[600];
+	const labyrinth_gfp_t all = ATOMIC | MEMALLOC | LABYRINTH___GFP_NOWARN;
+	char *low = (char *)UINTPTR_MAX, *next = low, *page;
+	unsigned int n = 0, i;
+
+	(void)state;
+	full_zones();
+	(void)lab_pages_drain();
+	while (n < 600 && (pages[n] = labyrinth_alloc_page(all)))
+		memset(pages[n++], 0x5a, LAB_PAGE_BYTES);
+	assert_in_range(n, 64, 599);
+	for (i = 0; i < n; i++) {
+		if (pages[i] < low) {
+			next = low;
+			low = pages[i];
+		} else if (pages[i] < next) {
+			next = pages[i];
+		}
+		labyrinth_free_page(pages[i]);
+	}
+	(void)lab_pages_drain();
+	page = labyrinth_alloc_page(ATOMIC | ZERO);
+	assert_non_null(page);
+	memset(page, 0x5a, LAB_PAGE_BYTES);
+	labyrinth_free_page(page);
+	(void)lab_pages_drain();
+	assert_false(lab_reserve_has_zeroed());
+	memset(next, 0, LAB_PAGE_BYTES);
+	lab_block_set_clean(lab_pfn_of(next) / LAB_BLOCK_FRAMES,
+			    lab_pfn_of(next) % LAB_BLOCK_FRAMES, 1);
+	page = labyrinth_alloc_page(ATOMIC | ZERO);
+	assert_ptr_equal(page, low);
+	assert_true(is_zero(page, LAB_PAGE_BYTES));
+	labyrinth_free_page(page);
+}
+
 /* Small orders are had from the reserve atomically, zeroed if asked. */
 static void test_atomic_pages_of_small_orders_come_from_the_reserve(void **state)
 {
@@ -435,6 +479,7 @@ int main(void)
 		cmocka_unit_test(test_atomic_requests_make_no_system_call),
 		cmocka_unit_test(test_kernel_requests_fall_back_to_the_heap),
 		cmocka_unit_test(test_pages_of_every_order_are_aligned_and_zero),
+		cmocka_unit_test(test_one_clean_page_does_not_make_a_batch_clean),
 		cmocka_unit_test(test_atomic_pages_of_small_orders_come_from_the_reserve),
 		cmocka_unit_test(test_errno_is_kept_or_names_the_failure),
 		cmocka_unit_test(test_pages_freed_by_other_threads_are_whole),

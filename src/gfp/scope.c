@@ -68,8 +68,11 @@ static bool is_inside(uintptr_t stack_pointer)
 	return section - stack_pointer <= section - lab_scope.low;
 }
 
-/* end the innermost section if it is over for who is at @stack_pointer */
-static void settle(uintptr_t stack_pointer)
+/*
+ * End the innermost section if it is over for who is at @stack_pointer.  Where it was
+ * left by a jump the frames of others lie there by now, which is what the cookie is for.
+ */
+__attribute__((no_sanitize_address)) static void settle(uintptr_t stack_pointer)
 {
 	const struct labyrinth_section *section = innermost();
 
