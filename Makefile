@@ -156,9 +156,9 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-man
 CHECKS += check-unit check-sections check-glibc check-quick check-trace check-regress check-storm \
 	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd check-install \
-	check-explore check-mutants-apply
+	check-explore check-mutants-apply check-examples
 
-.PHONY: check check-all $(CHECKS) check-programs check-deb tools
+.PHONY: check check-all $(CHECKS) check-programs check-deb check-rust tools
 check: tools
 	@tests/run_checks.sh $(MAKE) $(CHECKS)
 
@@ -174,7 +174,7 @@ check-layers check-pairs check-size check-headers:
 check-symbols: all
 	@tests/check_symbols.sh $(OUT)
 check-format:
-	@find src preload trace include tests bench examples -name '*.[ch]' | \
+	@find src preload trace include tests bench examples -name '*.[ch]' -o -name '*.hpp' | \
 		xargs clang-format --dry-run -Werror && echo "format: as .clang-format says"
 check-unit: $(TEST_BIN)
 	@tests/run_units.sh $(foreach t,$(sort $(TEST_BIN)),$(if $(if $(T),$(findstring $(T),$(t)),$(t)),$(t)))
@@ -208,6 +208,12 @@ check-mmap: all
 	@tests/check_mmap.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-man: all
 	@tests/check_man.sh --lib $(OUT)
+check-examples: all
+	@tests/check_examples.sh $(OUT)
+# apart: rustc and what it needs are 400 MB
+check-rust: all
+	@tests/install_tools.sh rust
+	@tests/check_rust.sh $(OUT)
 check-install: all
 	@tests/check_install.sh $(OUT)
 # as root: a clean Debian 12, built by debootstrap once and kept in build/debootstrap
@@ -308,6 +314,7 @@ help:
 	@echo 'make check-unit      unit tests; T=block for one'
 	@echo 'make check-man       the manual: lint, prototypes, options, messages, examples'
 	@echo 'make check-install   install and uninstall; programs built with pkg-config and CMake'
+	@echo 'make check-examples  the examples do what their pages say; make check-rust: that of Rust'
 	@echo 'make check-deb       as root: the packages, installed in a clean Debian 12'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=; make uninstall'
 	@echo 'make deb             Debian packages, in build/deb; make dist: the source, reproducible'

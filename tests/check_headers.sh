@@ -13,5 +13,7 @@ for h in src/*/*.h include/*.h; do
 done
 echo '#include "labyrinth.h"' | ${CXX:-c++} -std=c++17 -Wall -Wextra -Werror -Iinclude \
 	-fsyntax-only -x c++ - || status=1
+${CXX:-c++} -std=c++17 -Wall -Wextra -Werror -Iinclude -fsyntax-only -x c++ include/labyrinth.hpp 2>build/header.log ||
+	{ grep -v 'pragma once' build/header.log && status=1; }
 [ $status = 0 ] && echo "headers: each compiles alone"
 exit $status

@@ -55,6 +55,9 @@ for part; do
 		need fakeroot fakeroot
 		need lintian lintian
 		;;
+	rust)
+		need rustc rustc
+		;;
 	debootstrap)
 		need debootstrap debootstrap
 		;;
