@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * A real-time loop, like that of an audio device: voices begin and end, each with a
- * buffer of 64 KiB; a block of sound is due every millisecond.  Once with malloc(),
- * once with pages of the reserve.
+ * buffer of 64 KiB; a block of sound is due every millisecond.  Once with pages of
+ * the reserve, once with malloc().
  *
  * See audio.md.
  *
@@ -60,8 +60,8 @@ static void give_pages(void *buffer)
 }
 
 static const struct source sources[] = {
-	{ "malloc", take_malloc, free },
 	{ "Labyrinth", take_pages, give_pages },
+	{ "malloc", take_malloc, free },
 };
 
 static unsigned int random_bits(void)
@@ -183,7 +183,8 @@ static void warm_up(void)
 int main(int argc, char **argv)
 {
 	int blocks = argc > 1 ? atoi(argv[1]) : 2000;
-	struct result result = { 0 };
+	struct result result;
+	int broken = 0;
 	char touched[16384];
 	pthread_t thread;
 
@@ -201,9 +202,10 @@ int main(int argc, char **argv)
 		printf("%-12s%12.1f%12.1f%14ld%10ld%10ld\n", sources[i].name,
 		       (double)result.p99_ns / 1e3, (double)result.worst_ns / 1e3, result.faults,
 		       result.late, result.refused);
+		/* Labyrinth's promise: none of these, whatever else the machine does */
+		broken |= i == 0 && (result.faults || result.refused);
 	}
 	stop = 1;
 	pthread_join(thread, NULL);
-	/* Labyrinth's promise: none of these, whatever else the machine does */
-	return result.faults || result.refused;
+	return broken;
 }
