@@ -5,6 +5,7 @@
 # with the file NAME.stderr beside it, and how it ends: by SIGABRT for the
 # malloc family, with "ok" and status 0 for the page API.  In the files %d is
 # the number of the process and %p the address which the program announced.
+# NAME.options, if there is one, has the options it runs with.
 #
 # usage: check_misuse.sh [--preload PATH] [--backend rseq|trylock|both]
 
@@ -19,11 +20,14 @@ trap 'rm -rf "$log"' EXIT
 
 check() {
 	local name=$1 backend=$2 want pid ptr code
-	local label="$name, $backend"
+	local label="$name, $backend" options=
+
+	[ ! -e "$root/tests/misuse/$name.options" ] || options=$(cat "$root/tests/misuse/$name.options")
 
 	# The subshell takes bash's own line about the signal.
 	(
 		env "$(backend_environment "$backend")" LD_PRELOAD="$preload" \
+			LABYRINTH_OPTIONS="$options" \
 			timeout --foreground 20 "$out/misuse_$name" >"$log/out" 2>"$log/err"
 		echo $? >"$log/code"
 	) 2>/dev/null

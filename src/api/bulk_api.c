@@ -96,10 +96,10 @@ static size_t bulk_some(labyrinth_gfp_t gfp, size_t n, void **pages, bool first)
 		got = bulk_from_stack(n, pages);
 		if (!got)
 			got = bulk_from_zone(n, pages);
-		if (got && gfp & LABYRINTH___GFP_ZERO)
-			clear_all(got, pages);
 		if (lab_is_watched())
 			bulk_watched(gfp, got, pages);
+		if (got && gfp & LABYRINTH___GFP_ZERO)
+			clear_all(got, pages);
 	}
 	/* the kernel's way: below low one page, by all means, if there was none at all */
 	if (!got && (first || gfp & LABYRINTH___GFP_EXCLUSIVE)) {

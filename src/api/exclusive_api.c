@@ -99,7 +99,8 @@ void lab_excl_unstacked(void *page)
 
 void lab_excl_page_free(void *page, unsigned int order)
 {
-	if (lab_is_watched())
+	if (lab_is_watched() && lab_excl_contains(page) &&
+	    lab_byte_get(lab_excl_owner(page)) == LAB_EXCL_LIVE + order)
 		lab_watch_free_pages(page, order);
 	if (lab_excl_give(page, order) == LAB_EXCL_REFUSED)
 		lab_report_page(page, order);

@@ -36,8 +36,23 @@ LAB_NOINLINE void *lab_object_atomic(size_t size, size_t align, labyrinth_gfp_t 
 /** lab_malloc_slow() - every size, when the stacks had nothing; sets ENOMEM */
 LAB_NOINLINE void *lab_malloc_slow(size_t size);
 
-/** lab_malloc_watched() - every size, while requests are watched; @gfp says how it was made */
-LAB_NOINLINE void *lab_malloc_watched(size_t size, labyrinth_gfp_t gfp);
+/** lab_malloc_any() - the same, without watchers; @align is LAB_MALLOC_ALIGN */
+typedef void *lab_malloc_fn(size_t align, size_t size);
+lab_malloc_fn lab_malloc_any;
+
+/**
+ * lab_malloc_watched() - an object by @how, while requests are watched
+ * @gfp: how it was asked for, for the watchers; lab_malloc_gfp() of malloc()
+ */
+LAB_NOINLINE void *lab_malloc_watched(size_t align, size_t size, labyrinth_gfp_t gfp,
+				      lab_malloc_fn *how);
+labyrinth_gfp_t lab_malloc_gfp(void);
+
+/** lab_alloc_atomic() - a request inside an atomic section: resident memory, or none */
+LAB_NOINLINE void *lab_alloc_atomic(size_t size, size_t align);
+
+/** lab_no_memory() - count it, set ENOMEM; returns NULL */
+void *lab_no_memory(void);
 
 /** lab_free_slow() - NULL, large, API pages, foreign pointers and misuse */
 LAB_NOINLINE void lab_free_slow(void *ptr);

@@ -11,7 +11,8 @@
 #include "api/stats.h"
 #include "api/trace.h"
 #include "base/fail.h"
-#include "diag/watch.h"
+#include "diag/fill.h"
+#include "diag/quarantine.h"
 #include "gfp/alloc.h"
 #include "gfp/reclaim.h"
 #include "gfp/scope.h"
@@ -53,6 +54,19 @@ static const char *options_text(void)
 	return NULL;
 }
 
+static void start_fills(void)
+{
+	unsigned int fills = (lab_options.init_on_alloc ? LAB_FILL_ON_ALLOC : 0) |
+			     (lab_options.init_on_free ? LAB_FILL_ON_FREE : 0) |
+			     (lab_options.page_poison ? LAB_FILL_PAGES : 0);
+
+	if (fills)
+		lab_fill_start(fills);
+	/* without memory for its ring nothing waits */
+	if (lab_options.quarantine)
+		(void)lab_quarantine_start(lab_options.quarantine * LAB_PAGE_BYTES);
+}
+
 void lab_init(void)
 {
 	if (!lab_word_swap(&done, 0, 1))
@@ -75,6 +89,7 @@ void lab_init(void)
 	lab_atomic_init();
 	lab_warn_init();
 	lab_fault_options();
+	start_fills();
 	lab_kswapd_init(lab_options.kswapd, lab_options.psi);
 	lab_word_set(&lab_map.limit, lab_options.mmap * LAB_PAGE_BYTES);
 	lab_export_init();
@@ -121,8 +136,9 @@ __attribute__((constructor(103))) static void start_late(void)
 		lab_trace_load();
 }
 
-/* reads only: what the program frees after us must still work */
+/* what the program frees after us must still work */
 __attribute__((destructor(101))) static void finish(void)
 {
+	lab_quarantine_check();
 	lab_stats_exit();
 }

@@ -14,7 +14,7 @@
 #include "page/event.h"
 #include "slab/atomic.h"
 
-static void *no_memory(void)
+void *lab_no_memory(void)
 {
 	lab_event_add(LAB_EV_FAIL_MALLOC, 1);
 	lab_os_set_errno(ENOMEM);
@@ -22,11 +22,11 @@ static void *no_memory(void)
 }
 
 /* a request inside an atomic section: resident memory, or none */
-static LAB_NOINLINE void *alloc_atomic(size_t size, size_t align)
+void *lab_alloc_atomic(size_t size, size_t align)
 {
 	void *ptr = lab_object_atomic(size, align, LABYRINTH_GFP_ATOMIC);
 
-	return ptr ? ptr : no_memory();
+	return ptr ? ptr : lab_no_memory();
 }
 
 /* what frees are also for; inside a section they make no system call */
@@ -69,14 +69,14 @@ static LAB_NOINLINE void *malloc_slow(size_t size)
 	if (lab_is_aside())
 		return lab_libc.realloc(NULL, size);
 	if (lab_scope_is_atomic())
-		return alloc_atomic(size, LAB_MALLOC_ALIGN);
+		return lab_alloc_atomic(size, LAB_MALLOC_ALIGN);
 	lab_warn_poll();
 	ptr = alloc_clean(size, &clean);
-	return ptr ? ptr : no_memory();
+	return ptr ? ptr : lab_no_memory();
 }
 
 /* the hot path again: its own gate is closed where there are sections, and watchers */
-static void *malloc_any(size_t align, size_t size)
+void *lab_malloc_any(size_t align, size_t size)
 {
 	void *ptr;
 
@@ -85,39 +85,6 @@ static void *malloc_any(size_t align, size_t size)
 	    lab_heap_pop(&lab_rseq_gate, size, &ptr))
 		return ptr;
 	return malloc_slow(size);
-}
-
-/* what a request of malloc() is in the kernel's terms */
-static labyrinth_gfp_t malloc_gfp(void)
-{
-	return lab_scope_is_atomic() ? LABYRINTH_GFP_ATOMIC : LABYRINTH_GFP_KERNEL;
-}
-
-static LAB_NOINLINE void *watched(size_t align, size_t size, labyrinth_gfp_t gfp,
-				  void *(*how)(size_t, size_t))
-{
-	const struct lab_request request = { .bytes = size, .gfp = gfp, .order = LAB_OBJECT };
-	void *ptr;
-
-	if (lab_watch_refuses(&request)) {
-		lab_os_set_errno(ENOMEM);
-		return NULL;
-	}
-	ptr = how(align, size);
-	if (ptr)
-		lab_watch_alloc(ptr, &request);
-	return ptr;
-}
-
-void *lab_malloc_slow(size_t size)
-{
-	return lab_is_watched() ? watched(LAB_MALLOC_ALIGN, size, malloc_gfp(), malloc_any)
-				: malloc_any(LAB_MALLOC_ALIGN, size);
-}
-
-void *lab_malloc_watched(size_t size, labyrinth_gfp_t gfp)
-{
-	return watched(LAB_MALLOC_ALIGN, size, gfp, malloc_any);
 }
 
 /*
@@ -163,19 +130,68 @@ static bool large_free(void *ptr)
 	return true;
 }
 
-/* what the watchers let go in place of @ptr, of which there are @bytes */
-static LAB_NOINLINE void watched_free(void *ptr, size_t bytes)
+static void give_back(void *ptr)
 {
-	unsigned int kind;
+	unsigned int kind = lab_mem_kind(ptr);
 
-	ptr = lab_watch_free(ptr, bytes);
-	if (!ptr)
-		return;
-	kind = lab_mem_kind(ptr);
 	if (kind <= LAB_PCP_PAGE)
 		class_free(kind, ptr);
 	else if (!(lab_is_atomic_class(kind) ? lab_atomic_free(ptr, kind) : large_free(ptr)))
 		lab_report_block(ptr, LAB_VERB_FREE);
+}
+
+/* what the watchers let go in place of @ptr, of which there are @bytes */
+static LAB_NOINLINE void watched_free(void *ptr, size_t bytes)
+{
+	ptr = lab_watch_free(ptr, bytes);
+	do {
+		if (ptr)
+			give_back(ptr);
+		ptr = lab_watch_next(false);
+	} while (ptr);
+}
+
+/* memory is short: what the watchers keep is better than nothing */
+static LAB_COLD bool give_back_all(void)
+{
+	bool any = false;
+	void *ptr;
+
+	while (!lab_scope_is_atomic() && (ptr = lab_watch_next(true))) {
+		give_back(ptr);
+		any = true;
+	}
+	return any;
+}
+
+/* what a request of malloc() is in the kernel's terms */
+labyrinth_gfp_t lab_malloc_gfp(void)
+{
+	return lab_scope_is_atomic() ? LABYRINTH_GFP_ATOMIC : LABYRINTH_GFP_KERNEL;
+}
+
+void *lab_malloc_watched(size_t align, size_t size, labyrinth_gfp_t gfp, lab_malloc_fn *how)
+{
+	const struct lab_request request = { .bytes = size, .gfp = gfp, .order = LAB_OBJECT };
+	void *ptr;
+
+	if (lab_watch_refuses(&request)) {
+		lab_os_set_errno(ENOMEM);
+		return NULL;
+	}
+	ptr = how(align, size);
+	if (!ptr && give_back_all())
+		ptr = how(align, size);
+	if (ptr)
+		lab_watch_alloc(ptr, &request);
+	return ptr;
+}
+
+void *lab_malloc_slow(size_t size)
+{
+	return lab_is_watched() ? lab_malloc_watched(LAB_MALLOC_ALIGN, size, lab_malloc_gfp(),
+						     lab_malloc_any)
+				: lab_malloc_any(LAB_MALLOC_ALIGN, size);
 }
 
 void lab_free_unstacked(void *ptr)
@@ -259,7 +275,7 @@ LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
 	void *ptr;
 
 	if (__builtin_mul_overflow(n, size, &bytes))
-		return no_memory();
+		return lab_no_memory();
 	if (LAB_LIKELY(bytes <= LAB_PAGE_BYTES) || lab_is_aside() || lab_scope_is_atomic() ||
 	    lab_is_watched()) {
 		ptr = lab_heap_malloc(bytes);
@@ -267,7 +283,7 @@ LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
 	} else {
 		ptr = alloc_clean(bytes, &clean);
 		if (!ptr)
-			return no_memory();
+			return lab_no_memory();
 	}
 	if (ptr && !clean)
 		lab_large_clear(ptr, bytes);
@@ -347,7 +363,7 @@ LAB_PUBLIC void *labyrinth_heap_realloc(void *ptr, size_t size)
 		return NULL;
 	}
 	if (size > PTRDIFF_MAX)
-		return no_memory();
+		return lab_no_memory();
 	have = lab_block_bytes(ptr, LAB_VERB_REALLOC);
 	if (lab_scope_is_atomic())
 		return realloc_atomic(ptr, have, size);
@@ -373,100 +389,8 @@ LAB_PUBLIC void *labyrinth_heap_reallocarray(void *ptr, size_t n, size_t size)
 	size_t bytes;
 
 	if (__builtin_mul_overflow(n, size, &bytes))
-		return no_memory();
+		return lab_no_memory();
 	return labyrinth_heap_realloc(ptr, bytes);
-}
-
-/* ---- the aligned family ---- */
-
-/* the size of a class whose objects are aligned by it; 0: none */
-static size_t aligned_class_bytes(size_t align, size_t size)
-{
-	unsigned int cls;
-
-	if (align > LAB_PAGE_BYTES || size > LAB_CLASS_MAX)
-		return 0;
-	if (lab_class_of(size) == LAB_PCP_PAGE)
-		return LAB_PAGE_BYTES;
-	for (cls = lab_class_of(size); cls < LAB_NR_CLASSES; cls++)
-		if (lab_class[cls].size % align == 0)
-			return lab_class[cls].size;
-	return 0;
-}
-
-/* what no class serves */
-static void *aligned_large(size_t align, size_t size)
-{
-	bool clean;
-	void *ptr;
-
-	if (lab_scope_is_atomic())
-		return alloc_atomic(size, align);
-	ptr = lab_large_alloc(size ? size : 1, align, &clean);
-	return ptr ? ptr : no_memory();
-}
-
-/* @align is a power of two */
-static void *aligned_alloc_any(size_t align, size_t size)
-{
-	size_t bytes;
-
-	if (align <= 16)
-		return lab_heap_malloc(size);
-	if (size > PTRDIFF_MAX || align > PTRDIFF_MAX / 2)
-		return no_memory();
-	if (lab_is_aside())
-		return lab_libc.memalign(align, size);
-	bytes = lab_scope_is_atomic() ? 0 : aligned_class_bytes(align, size);
-	if (bytes)
-		return lab_heap_malloc(bytes);
-	return lab_is_watched() ? watched(align, size, malloc_gfp(), aligned_large)
-				: aligned_large(align, size);
-}
-
-static size_t round_up_pow2(size_t x)
-{
-	return x <= 1 ? 1 : 1ul << (lab_log2(x - 1) + 1);
-}
-
-/* glibc's: an alignment that is no power of two is rounded up to one */
-LAB_PUBLIC void *labyrinth_heap_memalign(size_t align, size_t size)
-{
-	if (align > SIZE_MAX / 2 + 1) {
-		lab_os_set_errno(EINVAL);
-		return NULL;
-	}
-	return aligned_alloc_any(round_up_pow2(align), size);
-}
-
-LAB_PUBLIC void *labyrinth_heap_aligned_alloc(size_t align, size_t size)
-{
-	return labyrinth_heap_memalign(align, size);
-}
-
-LAB_PUBLIC int labyrinth_heap_posix_memalign(void **out, size_t align, size_t size)
-{
-	void *ptr;
-
-	if (align % sizeof(void *) || align == 0 || (align & (align - 1)))
-		return EINVAL;
-	ptr = aligned_alloc_any(align, size);
-	if (!ptr)
-		return ENOMEM;
-	*out = ptr;
-	return 0;
-}
-
-LAB_PUBLIC void *labyrinth_heap_valloc(size_t size)
-{
-	return aligned_alloc_any(LAB_PAGE_BYTES, size);
-}
-
-LAB_PUBLIC void *labyrinth_heap_pvalloc(size_t size)
-{
-	if (size > PTRDIFF_MAX)
-		return no_memory();
-	return aligned_alloc_any(LAB_PAGE_BYTES, lab_align_up(size, LAB_PAGE_BYTES));
 }
 
 LAB_PUBLIC int labyrinth_malloc_trim(size_t pad)

@@ -25,7 +25,7 @@ static void *object_try(size_t size, labyrinth_gfp_t gfp)
 	void *ptr;
 
 	if (lab_is_watched() && size <= PTRDIFF_MAX) {
-		ptr = lab_malloc_watched(size, gfp);
+		ptr = lab_malloc_watched(LAB_MALLOC_ALIGN, size, gfp, lab_malloc_any);
 		if (ptr && gfp & LABYRINTH___GFP_ZERO)
 			lab_large_clear(ptr, size);
 		return ptr;

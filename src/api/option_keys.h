@@ -36,6 +36,10 @@
 	X(fail_seed, "N", number, 0, (1ull << 40) - 1)                                             \
 	X(fail_nth, "N", number, 0, 1 << 30)                                                       \
 	X(make_it_fail, "0|1", on, 0, 1)                                                           \
+	X(init_on_alloc, "0|1", on, 0, 1)                                                          \
+	X(init_on_free, "0|1", on, 0, 1)                                                           \
+	X(page_poison, "0|1", on, 0, 1)                                                            \
+	X(quarantine, "SIZE", pages, 0, 1 << 18)                                                   \
 	X(trace, "0|1", on, 0, 1)                                                                  \
 	X(check_free, "0|1", on, 0, 1)                                                             \
 	X(stats, "0|1|text|json|prom", format, 0, 3)                                               \

@@ -30,11 +30,15 @@ struct lab_options {
 	uint64_t fail_nth;  /* of the first thread */
 	bool fail_ignore_gfp_wait;
 	bool fail_task_filter;
-	bool make_it_fail;     /* mark the first thread */
-	bool trace;	       /* load liblabyrinth-trace.so for stack traces */
-	bool check_free;       /* hold every free against the live bytes: LAB_CHECK_FREE */
-	uint64_t stats;	       /* enum labyrinth_stats_format of the figures at exit; 0: none */
-	uint64_t stats_signal; /* the same when this signal comes; 0: none */
+	bool make_it_fail;  /* mark the first thread */
+	bool init_on_alloc; /* diag/fill.h */
+	bool init_on_free;
+	bool page_poison;
+	unsigned int quarantine; /* pages: of freed objects, diag/quarantine.h */
+	bool trace;		 /* load liblabyrinth-trace.so for stack traces */
+	bool check_free;	 /* hold every free against the live bytes: LAB_CHECK_FREE */
+	uint64_t stats;		 /* enum labyrinth_stats_format of the figures at exit; 0: none */
+	uint64_t stats_signal;	 /* the same when this signal comes; 0: none */
 	char stats_file[LAB_OPTION_TEXT]; /* where they go; empty: descriptor 2 */
 	bool deepbind;			  /* leave RTLD_DEEPBIND to dlopen() */
 };

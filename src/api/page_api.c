@@ -169,9 +169,13 @@ static LAB_NOINLINE void *pages_watched(labyrinth_gfp_t gfp, unsigned int order)
 
 	if (lab_watch_refuses(&request))
 		return gfp & LABYRINTH___GFP_DIRECT_RECLAIM ? fail(ENOMEM) : NULL;
-	pages = pages_any(gfp, order);
-	if (pages)
-		lab_watch_alloc(pages, &request);
+	/* who looks at what pages hold does so before they are cleared */
+	pages = pages_any(lab_watch_fills() ? gfp & ~LABYRINTH___GFP_ZERO : gfp, order);
+	if (!pages)
+		return NULL;
+	lab_watch_alloc(pages, &request);
+	if (lab_watch_fills())
+		clear_unless(false, gfp, pages, order);
 	return pages;
 }
 

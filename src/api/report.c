@@ -84,6 +84,11 @@ _Noreturn void lab_report_block(const void *ptr, enum lab_verb verb)
 		put_which(&line, ptr, verb, inside);
 		lab_line_str(&line, " (large block)");
 		break;
+	case LAB_KIND_HIDDEN:
+	case LAB_KIND_HIDDEN_HUGE:
+		put_double(&line, ptr, verb);
+		lab_line_str(&line, " (large block)");
+		break;
 	case LAB_KIND_API:
 	case LAB_KIND_EXCL:
 	case LAB_KIND_ORDER:

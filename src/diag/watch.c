@@ -2,6 +2,8 @@
 /* One dispatcher: each watcher has a room of its own in this layer. */
 #include "diag/watch.h"
 #include "diag/fault.h"
+#include "diag/fill.h"
+#include "diag/quarantine.h"
 #include "os/cpu.h"
 
 lab_word_t lab_watchers;
@@ -41,20 +43,26 @@ bool lab_watch_refuses(const struct lab_request *request)
 
 void lab_watch_alloc(void *ptr, const struct lab_request *request)
 {
-	(void)ptr;
-	(void)request;
+	if (watches(LAB_WATCH_FILL))
+		lab_fill_alloc(ptr, request);
 }
 
 void *lab_watch_free(void *ptr, size_t bytes)
 {
-	(void)bytes;
-	return ptr;
+	if (watches(LAB_WATCH_FILL))
+		lab_fill_free(ptr, bytes);
+	return watches(LAB_WATCH_QUARANTINE) ? lab_quarantine_put(ptr, bytes) : ptr;
+}
+
+void *lab_watch_next(bool short_of)
+{
+	return watches(LAB_WATCH_QUARANTINE) ? lab_quarantine_next(short_of) : NULL;
 }
 
 void lab_watch_free_pages(void *page, unsigned int order)
 {
-	(void)page;
-	(void)order;
+	if (watches(LAB_WATCH_FILL))
+		lab_fill_free_pages(page, order);
 }
 
 void lab_watch_split(void *page, unsigned int order)

@@ -14,7 +14,9 @@
 /* What there is to watch with; bits of lab_watchers. */
 enum lab_watcher {
 	LAB_WATCH_NONE = 0,
-	LAB_WATCH_FAULT = 1 << 0, /* diag/fault.h */
+	LAB_WATCH_FAULT = 1 << 0,      /* diag/fault.h */
+	LAB_WATCH_FILL = 1 << 1,       /* diag/fill.h */
+	LAB_WATCH_QUARANTINE = 1 << 2, /* diag/quarantine.h */
 };
 
 extern LAB_HIDDEN lab_word_t lab_watchers;
@@ -64,6 +66,18 @@ void lab_watch_alloc(void *ptr, const struct lab_request *request);
  * Return:  the object to give back now, @ptr or one that was kept; NULL: none.
  */
 void *lab_watch_free(void *ptr, size_t bytes);
+
+/**
+ * lab_watch_next() - another object to give back now; NULL: none
+ * @short_of: memory is short: any that was kept
+ */
+void *lab_watch_next(bool short_of);
+
+/** lab_watch_fills() - do watchers look at, or write to, pages before they are cleared */
+static inline bool lab_watch_fills(void)
+{
+	return lab_word_get(&lab_watchers) & LAB_WATCH_FILL;
+}
 
 /** lab_watch_free_pages() - the same for pages, of which none is kept */
 void lab_watch_free_pages(void *page, unsigned int order);

@@ -28,7 +28,7 @@ static bool is_in_huge(lab_pfn_t pfn)
 	       lab_section_is_ready((block - 1) / LAB_SECTION_BLOCKS))
 		block--;
 	kind = lab_byte_get(&lab_mem.kind[block * LAB_BLOCK_FRAMES]);
-	return (kind == LAB_KIND_HUGE || kind == LAB_KIND_MOVING) &&
+	return (kind == LAB_KIND_HUGE || kind == LAB_KIND_MOVING || kind == LAB_KIND_HIDDEN_HUGE) &&
 	       (at - block) << LAB_BLOCK_SHIFT <
 		       lab_word_get(&lab_frame_at((lab_pfn_t)(block * LAB_BLOCK_FRAMES))->bytes);
 }

@@ -106,9 +106,10 @@ bool lab_os_is_ready(void);
 /** lab_os_set_errno() - errno = @err, where libc is ready to have one */
 void lab_os_set_errno(int err);
 
-/** lab_os_copy(), lab_os_clear() - memcpy and memset(0), early ones included */
+/** lab_os_copy(), lab_os_clear(), lab_os_fill() - memcpy, memset(0), memset; early ones included */
 void lab_os_copy(void *to, const void *from, size_t bytes);
 void lab_os_clear(void *to, size_t bytes);
+void lab_os_fill(void *to, unsigned char with, size_t bytes);
 
 /**
  * lab_os_fail_from() - let the calls of this layer fail, for tests

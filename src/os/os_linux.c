@@ -283,14 +283,19 @@ void lab_os_copy(void *to, const void *from, size_t bytes)
 		*(volatile char *)t++ = *f++;
 }
 
-void lab_os_clear(void *to, size_t bytes)
+void lab_os_fill(void *to, unsigned char with, size_t bytes)
 {
-	char *t = to;
+	unsigned char *t = to;
 
 	if (LAB_LIKELY(ready)) {
-		memset(to, 0, bytes);
+		memset(to, with, bytes);
 		return;
 	}
 	while (bytes-- > 0)
-		*(volatile char *)t++ = 0;
+		*(volatile unsigned char *)t++ = with;
+}
+
+void lab_os_clear(void *to, size_t bytes)
+{
+	lab_os_fill(to, 0, bytes);
 }

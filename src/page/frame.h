@@ -49,14 +49,16 @@ typedef uint32_t lab_pfn_t;
 enum lab_kind {
 	LAB_KIND_FREE = 0, /* in a zone, or nothing of ours */
 	LAB_KIND_CLASS_MAX = 0x7f,
-	LAB_KIND_LARGE,	 /* first frame of a run of frames */
-	LAB_KIND_HUGE,	 /* first frame of a run of blocks */
-	LAB_KIND_MOVING, /* was HUGE; realloc() is taking its pages elsewhere */
-	LAB_KIND_BODY,	 /* a later frame of a run */
-	LAB_KIND_API,	 /* a page of the reserve, handed out; stacked it is a class */
-	LAB_KIND_EXCL,	 /* the same, of the exclusive zone */
-	LAB_KIND_ORDER,	 /* first frame of other API pages; order in the frame */
-	LAB_KIND_PARKED, /* of the reserve, beyond its cap: not in memory */
+	LAB_KIND_LARGE,	      /* first frame of a run of frames */
+	LAB_KIND_HUGE,	      /* first frame of a run of blocks */
+	LAB_KIND_MOVING,      /* was HUGE; realloc() is taking its pages elsewhere */
+	LAB_KIND_HIDDEN,      /* was LARGE; freed, and waits in the quarantine */
+	LAB_KIND_HIDDEN_HUGE, /* was HUGE; the same */
+	LAB_KIND_BODY,	      /* a later frame of a run */
+	LAB_KIND_API,	      /* a page of the reserve, handed out; stacked it is a class */
+	LAB_KIND_EXCL,	      /* the same, of the exclusive zone */
+	LAB_KIND_ORDER,	      /* first frame of other API pages; order in the frame */
+	LAB_KIND_PARKED,      /* of the reserve, beyond its cap: not in memory */
 	/* pages of mmap(), see map/map.h */
 	LAB_KIND_MAP,
 	LAB_KIND_MAP_CHANGED,

@@ -324,14 +324,25 @@ bool lab_atomic_is_live(const void *ptr, unsigned int cls)
 	return lab_byte_get(live_byte(ptr, cls)) == lab_live_value(ptr);
 }
 
+bool lab_atomic_hide(void *ptr, unsigned int cls)
+{
+	uint8_t live = lab_live_value(ptr);
+
+	return atomic_compare_exchange_strong_explicit(live_byte(ptr, cls), &live, 0,
+						       memory_order_relaxed, memory_order_relaxed);
+}
+
+void lab_atomic_show(void *ptr, unsigned int cls)
+{
+	lab_byte_set(live_byte(ptr, cls), lab_live_value(ptr));
+}
+
 bool lab_atomic_free(void *ptr, unsigned int cls)
 {
 	unsigned int index = lab_slab_index(ptr, cls);
 	lab_pfn_t pfn = lab_pfn_of(ptr);
-	uint8_t live = lab_live_value(ptr);
 
-	if (!atomic_compare_exchange_strong_explicit(live_byte(ptr, cls), &live, 0,
-						     memory_order_relaxed, memory_order_relaxed))
+	if (!lab_atomic_hide(ptr, cls))
 		return false;
 	lab_word_add(&cache_of(cls)->given, 1);
 	switch (lab_slab_give(pfn, index / 64, 1ull << index % 64)) {

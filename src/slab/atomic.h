@@ -53,6 +53,15 @@ static LAB_ALWAYS_INLINE bool lab_is_atomic_class(unsigned int kind)
  */
 LAB_NODISCARD bool lab_atomic_free(void *ptr, unsigned int cls);
 
+/**
+ * lab_atomic_hide(), lab_atomic_show() - an object is freed for all who ask, but
+ *	keeps its place; and is as before
+ *
+ * Return: of hide, false: no live object begins at @ptr.
+ */
+LAB_NODISCARD bool lab_atomic_hide(void *ptr, unsigned int cls);
+void lab_atomic_show(void *ptr, unsigned int cls);
+
 /** lab_atomic_is_live() - does a live object of class @cls begin at @ptr */
 bool lab_atomic_is_live(const void *ptr, unsigned int cls);
 

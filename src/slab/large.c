@@ -2,6 +2,7 @@
 #include "slab/large.h"
 #include "os/os.h"
 #include "pcp/flow.h"
+#include "slab/sizeclass.h"
 
 #define BLOCK_BYTES (1ul << LAB_BLOCK_SHIFT)
 /* a run of frames lies inside one block */
@@ -114,12 +115,36 @@ bool lab_large_free(void *ptr)
 	return true;
 }
 
+bool lab_large_hide(void *ptr)
+{
+	lab_byte_t *at = &lab_mem.kind[lab_pfn_of(ptr)];
+	uint8_t kind = lab_byte_get(at);
+
+	return (kind == LAB_KIND_LARGE || kind == LAB_KIND_HUGE) &&
+	       atomic_compare_exchange_strong_explicit(
+		       at, &kind, kind == LAB_KIND_LARGE ? LAB_KIND_HIDDEN : LAB_KIND_HIDDEN_HUGE,
+		       memory_order_relaxed, memory_order_relaxed);
+}
+
+void lab_large_show(void *ptr)
+{
+	lab_kind_set(lab_pfn_of(ptr),
+		     lab_mem_kind(ptr) == LAB_KIND_HIDDEN ? LAB_KIND_LARGE : LAB_KIND_HUGE);
+}
+
 size_t lab_large_bytes(const void *ptr)
 {
 	struct lab_frame *frame = lab_frame_at(lab_pfn_of(ptr));
 
 	return is_huge(ptr) ? lab_word_get(&frame->bytes)
 			    : lab_word_get(&frame->npages) << LAB_PAGE_SHIFT;
+}
+
+size_t lab_object_bytes(const void *ptr)
+{
+	unsigned int kind = lab_mem_kind(ptr);
+
+	return kind <= LAB_KIND_CLASS_MAX ? lab_class_bytes(kind) : lab_large_bytes(ptr);
 }
 
 void lab_large_clear(void *ptr, size_t bytes)

@@ -32,8 +32,20 @@ void *lab_large_make(lab_pfn_t pfn, unsigned int n);
  */
 LAB_NODISCARD bool lab_large_free(void *ptr);
 
+/**
+ * lab_large_hide(), lab_large_show() - a large or huge object is freed for all who
+ *	ask, but keeps its memory; and is as before
+ *
+ * Return: of hide, false: another context has freed it in this moment.
+ */
+LAB_NODISCARD bool lab_large_hide(void *ptr);
+void lab_large_show(void *ptr);
+
 /** lab_large_bytes() - bytes that belong to the object */
 size_t lab_large_bytes(const void *ptr);
+
+/** lab_object_bytes() - the same of an object of any kind, classes included */
+size_t lab_object_bytes(const void *ptr);
 
 /**
  * lab_large_clear() - make a block of any size read as zero

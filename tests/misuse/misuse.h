@@ -20,6 +20,7 @@
 
 /* Absent without Labyrinth; have_page_api() ends the program then. */
 extern __typeof__(labyrinth_alloc_pages) labyrinth_alloc_pages __attribute__((weak));
+extern __typeof__(labyrinth_alloc_page) labyrinth_alloc_page __attribute__((weak));
 extern __typeof__(labyrinth_free_pages) labyrinth_free_pages __attribute__((weak));
 extern __typeof__(labyrinth_free_page) labyrinth_free_page __attribute__((weak));
 extern __typeof__(labyrinth_malloc) labyrinth_malloc __attribute__((weak));

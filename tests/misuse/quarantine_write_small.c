@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* A block of 100 bytes is written to while it waits in the quarantine; found at the end. */
+#include "misuse.h"
+
+int main(void)
+{
+	char *block = get(100);
+
+	free(block);
+	block = aim(block);
+	*(volatile char *)block = 0x41;
+	return 0;
+}
