@@ -208,6 +208,7 @@ static void stop(const volatile void *at, uintptr_t where)
 	}
 
 ATOMIC(8, uint8_t)
+ATOMIC(16, uint16_t)
 ATOMIC(32, uint32_t)
 ATOMIC(64, uint64_t)
 
