@@ -20,14 +20,15 @@ CFLAGS_release := -O2 -g
 CFLAGS_debug := -O1 -g -DLAB_DEBUG
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -DLAB_NO_RSEQ
 CFLAGS_tsan := -O1 -g -fsanitize=thread -DLAB_NO_RSEQ
+CFLAGS_coverage := -O1 -g --coverage -fprofile-update=atomic -fno-inline
 ifeq ($(CFLAGS_$(BUILD)),)
-$(error BUILD=$(BUILD) is not one of release debug asan tsan)
+$(error BUILD=$(BUILD) is not one of release debug asan tsan coverage)
 endif
 CFLAGS ?= $(CFLAGS_$(BUILD))
 ALL_CFLAGS := $(CFLAGS) -std=gnu11 -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	-fno-plt -fno-semantic-interposition $(WARN) -Isrc -Iinclude -MMD -MP \
 	-DLABYRINTH_VERSION='"$(VERSION)"'
-SANITIZE := $(filter -fsanitize=%,$(CFLAGS))
+SANITIZE := $(filter -fsanitize=% --coverage,$(CFLAGS))
 LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,noexecstack \
 	-Wl,-Bsymbolic-functions -Wl,--no-undefined -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
 
@@ -242,6 +243,31 @@ check-explore:
 check-mutants-apply:
 	@tests/check_mutants.py --apply
 
+.PHONY: check-static check-sanitize check-aarch64 check-exhaustive coverage fuzz
+check-static:
+	@tests/install_tools.sh build check proof
+	@tests/check_static.sh
+# the unit tests, of which the stress tests are a part
+check-sanitize:
+	@tests/check_sanitize.sh $(T)
+check-aarch64:
+	@tests/check_aarch64.sh $(T)
+coverage:
+	@tests/install_tools.sh build check proof
+	@tests/coverage.sh
+# the option string, and pointers to every entry; SECONDS for each
+fuzz:
+	@tests/install_tools.sh build check proof
+	@tests/check_fuzz.sh --seconds $(SECONDS)
+# everything in full: an hour or more
+check-exhaustive: all
+	@tests/run_checks.sh "$(MAKE) STATES=2000000 SECONDS=60" check-explore check-storm check-sanitize \
+		check-static check-aarch64 check-mutants fuzz check-step-all check-mmap-long
+check-step-all: all
+	@tests/check_step.sh --lib $(OUT) --backend both --all
+check-mmap-long: all
+	@tests/check_mmap.sh --preload $(PRELOAD) --backend both --calls 1000000
+
 # ---- the main job, and its speed ----
 
 .PHONY: demo bench-quick bench-latency bench-mmap
@@ -310,6 +336,9 @@ help:
 	@echo 'make bench-latency   10,000,000 single page allocations, each timed'
 	@echo 'make bench-mmap      mmap and its kin beside the system calls'
 	@echo 'make check-mutants   deliberate bugs, each of which a test has to catch; MUTANTS=slab'
+	@echo 'make check-exhaustive everything in full: all injections, all orders, storms of a minute'
+	@echo 'make check-static    cppcheck and clang-tidy; check-sanitize: ASan, UBSan and TSan; check-aarch64'
+	@echo 'make coverage        lines of src/ that the tests run, each other one explained; make fuzz'
 	@echo 'make check-explore   all orders of atomic accesses of a few threads; STATES=2000000'
 	@echo 'make check-unit      unit tests; T=block for one'
 	@echo 'make check-man       the manual: lint, prototypes, options, messages, examples'
@@ -321,6 +350,6 @@ help:
 	@echo 'make clean'
 	@echo
 	@echo 'checks of make check: $(CHECKS)'
-	@echo 'BUILD=release|debug|asan|tsan  CC= CFLAGS= WERROR=1 V=1 UNWIND=0  BACKEND=rseq|trylock|both'
+	@echo 'BUILD=release|debug|asan|tsan|coverage  CC= CFLAGS= WERROR=1 V=1 UNWIND=0  BACKEND=rseq|trylock|both'
 
 -include $(CORE_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d)

@@ -13,6 +13,7 @@
 /* a signal frame takes 1 to 3 KiB, 11 with AMX; the frames below it have to fit as well */
 enum { KEPT_BYTES = 16384, PAGE = 4096 };
 
+/* NOLINTNEXTLINE(readability-redundant-declaration): weak, as a program may have no library */
 int labyrinth_trace_register(const struct labyrinth_trace *trace) __attribute__((weak));
 
 static struct {

@@ -197,7 +197,7 @@ int lab_os_no_access(uintptr_t addr, size_t bytes)
 
 uint64_t lab_os_lock_limit(void)
 {
-	struct rlimit limit;
+	struct rlimit limit = { 0 };
 
 	if (lab_sys6(SYS_prlimit64, 0, RLIMIT_MEMLOCK, 0, (long)&limit, 0, 0))
 		return UINT64_MAX;

@@ -68,7 +68,7 @@ static long pid_in(const char *text, long n)
 
 bool lab_os_pidfd_is_self(int pidfd)
 {
-	char path[40], text[256];
+	char path[40], text[256] = { 0 };
 	long fd, n;
 
 	if (pidfd == PIDFD_SELF_THREAD_ || pidfd == PIDFD_SELF_GROUP_)

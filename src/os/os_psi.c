@@ -23,7 +23,7 @@ static long close_fd(long fd)
 
 static int identify(long fd, uint64_t *dev, uint64_t *ino)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	long err = lab_sys6(SYS_fstat, fd, (long)&st, 0, 0, 0, 0);
 
 	*dev = st.st_dev;

@@ -162,7 +162,7 @@ int lab_os_thread_start(void (*run)(void), const char *name)
 /* of the main thread, by /proc/self/stat: is it a zombie, and one other thread is left */
 static bool is_main_gone_but_us(void)
 {
-	char text[512], state = 0;
+	char text[512] = { 0 }, state = 0;
 	unsigned int field = 2, threads = 0;
 	long fd = lab_sys6(SYS_openat, AT_FDCWD, (long)"/proc/self/stat", O_RDONLY | O_CLOEXEC, 0,
 			   0, 0);

@@ -127,9 +127,11 @@ bool run_case(void)
 		every_kind();
 	} else {
 		check_result(s);
+		check_bulk();
 		verify_all();
 		check_hints();
 	}
+	pool_down();
 	settle();
 	audit(!injection.abandoned);
 	check_leak();
@@ -213,8 +215,10 @@ void take_baseline(void)
 		s->setup(s);
 		run_op();
 		check_result(s);
+		check_bulk();
 		if (injection.nested)
 			injection.nested->run(s);
+		pool_down();
 		settle();
 	}
 	audit(true);

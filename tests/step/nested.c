@@ -199,6 +199,7 @@ const struct nested nesteds[] = {
 	{ "keep huge", set_up_nothing, keep_huge },
 	{ "keep others", set_up_nothing, keep_others },
 	{ "keep maps", set_up_nothing, keep_maps },
+	{ "keep bulk", set_up_nothing, keep_bulk },
 	{ "free", set_up_old, free_old },
 	{ "both", set_up_old, both },
 	{ "free many", set_up_many, free_many },
@@ -209,9 +210,10 @@ const struct nested nesteds[] = {
 	{ "objects", set_up_old_objects, objects },
 	{ "maps", set_up_maps, maps },
 	{ "unmap the same", set_up_nothing, unmap_same },
+	{ "mempool", set_up_old_element, elements },
 };
 const size_t nr_nesteds = sizeof(nesteds) / sizeof(*nesteds);
-const size_t nr_nested_fresh = 6;
+const size_t nr_nested_fresh = 7;
 
 void every_kind(void)
 {
@@ -228,4 +230,5 @@ void every_kind(void)
 		verify_all();
 		drop_all();
 	}
+	pool_down();
 }

@@ -343,6 +343,14 @@ static void op_init(const struct scenario *s)
 	{                                                                                          \
 		n, set, op, s, s2, FRESH, arg, 0                                                   \
 	}
+#define POOL(n, set, op, arg)                                                                      \
+	{                                                                                          \
+		n, set, op, LABYRINTH_PAGE_SIZE, 0, FRESH, arg, MAY_BE_NULL                        \
+	}
+#define BULK(n, set, op, gfp, st, nr)                                                              \
+	{                                                                                          \
+		n, set, op, LABYRINTH_PAGE_SIZE, gfp, st, nr, MAY_BE_NULL                          \
+	}
 #define KERNEL	    LABYRINTH_GFP_KERNEL
 #define ATOMIC	    LABYRINTH_GFP_ATOMIC
 #define EXCL	    (LABYRINTH_GFP_ATOMIC | LABYRINTH_GFP_EXCLUSIVE)
@@ -471,6 +479,19 @@ const struct scenario scenarios[] = {
 	MAP("mremap down", set_up_remap, op_remap, 16 * KIB, 8 * KIB, 0),
 	MAP("mmap over", set_up_remap, op_map_over, 8 * KIB, 0, 0),
 	MAP("mmap again at a hint", set_up_remap, op_map_again, 8 * KIB, 0, 0),
+	POOL("mempool_alloc atomic", set_up_pool_alloc, op_pool_alloc, 0),
+	POOL("mempool_alloc atomic, none", set_up_pool_alloc, op_pool_alloc, 1),
+	POOL("mempool_alloc preallocated", set_up_pool_alloc, op_pool_kept, 1),
+	POOL("mempool_free, room", set_up_pool_free, op_pool_free, 1),
+	POOL("mempool_free, full", set_up_pool_free, op_pool_free, 0),
+	BULK("alloc bulk atomic", set_up_bulk, op_bulk, ATOMIC, FRESH, 40),
+	BULK("alloc bulk atomic zero", set_up_bulk, op_bulk, ATOMIC | LABYRINTH___GFP_ZERO, FRESH,
+	     8),
+	BULK("alloc bulk atomic, none", set_up_bulk, op_bulk, ATOMIC, LOW, 8),
+	BULK("alloc bulk kernel, low", set_up_bulk, op_bulk, KERNEL, LOW, 8),
+	BULK("alloc bulk exclusive", set_up_bulk, op_bulk, EXCL, FRESH, 4),
+	BULK("free bulk", set_up_free_bulk, op_free_bulk, ATOMIC, FRESH, 40),
+	BULK("free bulk exclusive", set_up_free_bulk, op_free_bulk, EXCL, FRESH, 4),
 	{ "malloc_trim", set_up_trim, op_trim, 200, 0, FRESH, 0, LONG },
 	{ "drain of all CPUs", set_up_trim, op_drain, 200, 0, FRESH, 0, 0 },
 	{ "direct reclaim", set_up_trim, op_reclaim, 200, 0, FRESH, 0, LONG },

@@ -9,6 +9,7 @@
  *   scenario.c  the operations that are interrupted
  *   object.c    those of them that are about objects of the reserve
  *   scenario_map.c  those that map and unmap
+ *   scenario_pool.c  mempools and bulk calls
  *   nested.c    the operations that interrupt
  *   trap.c      the trap flag, breakpoints, the handler
  *   case.c      one injection: what is checked after it
@@ -147,6 +148,22 @@ void set_up_old_objects(const struct scenario *s);
 void objects(const struct scenario *s);
 /* what is freed is that block */
 void target(int id);
+/* scenario_pool.c */
+void set_up_pool_alloc(const struct scenario *s);
+void set_up_pool_free(const struct scenario *s);
+void op_pool_alloc(const struct scenario *s);
+void op_pool_kept(const struct scenario *s);
+void op_pool_free(const struct scenario *s);
+void set_up_old_element(const struct scenario *s);
+void elements(const struct scenario *s);
+void set_up_bulk(const struct scenario *s);
+void op_bulk(const struct scenario *s);
+void set_up_free_bulk(const struct scenario *s);
+void op_free_bulk(const struct scenario *s);
+void keep_bulk(const struct scenario *s);
+/* after the operation, and before all must have come back */
+void check_bulk(void);
+void pool_down(void);
 /* scenario_map.c; @arg says in which state, see there */
 void set_up_map(const struct scenario *s);
 void set_up_remap(const struct scenario *s);
