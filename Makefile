@@ -266,7 +266,7 @@ check-exhaustive: all
 check-step-all: all
 	@tests/check_step.sh --lib $(OUT) --backend both --all
 check-mmap-long: all
-	@tests/check_mmap.sh --preload $(PRELOAD) --backend both --calls 1000000
+	@tests/check_mmap.sh --preload $(PRELOAD) --backend both --sequences 1000000
 
 # ---- the main job, and its speed ----
 

@@ -12,6 +12,8 @@
 #define _GNU_SOURCE
 #include "watchdog.h"
 
+#include "storm_gfp.h"
+
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -21,9 +23,10 @@
 
 #define NR_SLOTS      1024u
 #define NR_MAPS	      256u
-#define MAX_THREADS   32u
+#define MAX_THREADS   64u
 #define BURST_MAX     256u
 #define STACK_BYTES   (16u << 10)
+#define UNUSED	      0x5e
 #define DEPTH_MAX     3
 #define HUGE_BYTES    (8u << 20)
 #define NR_TIMERS     2
@@ -61,6 +64,7 @@ static uint64_t seed;
 static unsigned int rate = 20000;
 static bool lax_align; /* mimalloc 2.0.9 misaligns aligned_alloc(512, 512), storm or not */
 static sigset_t storm_signals;
+static _Atomic size_t stack_used; /* the most of any handler's stack */
 static __thread struct worker *self;
 
 static void check_zero(const unsigned char *block, size_t size)
@@ -196,6 +200,32 @@ static size_t pick_size(int depth)
 	return rng_size(rng, max_size);
 }
 
+/* the other kinds of memory; blocks of malloc()'s family join the others */
+static void gfp_step(int depth)
+{
+	uint64_t dice = rng_next(&self->rng[depth]);
+	uint64_t block_seed = self->next_seed[depth] * MAX_THREADS + self->idx;
+	handle_t block = 0, out;
+
+	self->next_seed[depth] += BULK_PAGES;
+	switch (dice >> 56 & 3) {
+	case 0:
+		bulk_step(dice, block_seed);
+		return;
+	case 1:
+		exclusive_step(dice, block_seed);
+		return;
+	case 2:
+		pool_step(dice, block_seed);
+		return;
+	default:
+		block = object_step(dice, block_seed);
+	}
+	out = block ? atomic_exchange(&slots[(dice >> 40) % NR_SLOTS], block) : 0;
+	if (out)
+		drop(out);
+}
+
 /* One step: put a block in, take one out, or both; what came out is resized or freed. */
 static void step(int depth)
 {
@@ -206,6 +236,10 @@ static void step(int depth)
 	dice >>= 16;
 	if (!(dice >> 32 & 3)) {
 		map_step(depth);
+		return;
+	}
+	if (storm_pool && !(dice >> 34 & 3)) {
+		gfp_step(depth);
 		return;
 	}
 	if (dice % 8 < 5)
@@ -279,6 +313,7 @@ static void storm_on(void)
 	if (self->stack == MAP_FAILED || mprotect(self->stack, 4096, PROT_NONE))
 		die(EXIT_USAGE, "no stack", NULL, 0, 0);
 	stack.ss_sp = self->stack + 4096;
+	memset(stack.ss_sp, UNUSED, STACK_BYTES);
 	sigaltstack(&stack, NULL);
 	for (int i = 0; i < NR_TIMERS; i++) {
 		event.sigev_signo = SIGRTMIN + i;
@@ -300,6 +335,7 @@ static void storm_on(void)
 static void storm_off(void)
 {
 	stack_t none = { .ss_flags = SS_DISABLE };
+	size_t unused = 0, used, most = atomic_load(&stack_used);
 	sigset_t all, old;
 
 	for (int i = 0; i < NR_TIMERS; i++)
@@ -309,6 +345,11 @@ static void storm_off(void)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	sigaltstack(&none, NULL);
+	while (unused < STACK_BYTES && self->stack[4096 + unused] == UNUSED)
+		unused++;
+	used = STACK_BYTES - unused;
+	while (most < used && !atomic_compare_exchange_weak(&stack_used, &most, used))
+		;
 	munmap(self->stack, STACK_BYTES + 4096);
 }
 
@@ -363,6 +404,8 @@ static int storm(struct watch *watch)
 	self = &workers[0];
 	storm_on();
 	atomic_store(&self->watch->running, true);
+	if (storm_has_gfp())
+		storm_gfp_begin();
 	for (unsigned int i = 1; i < nr_threads; i++)
 		worker_start(i);
 	while (now_ns() < end) {
@@ -387,6 +430,8 @@ static int storm(struct watch *watch)
 		if (out)
 			drop(out);
 	}
+	if (storm_pool)
+		storm_gfp_end();
 	return EXIT_OK;
 }
 
@@ -402,6 +447,9 @@ static int storm_and_tell(struct watch *watch)
 		threads += workers[i].generation;
 		rounds += atomic_load(&watch->thread[i].main_ops);
 	}
+	printf("storm: stack-used=%zu of %u, gfp-taken=%llu gfp-refused=%llu\n",
+	       atomic_load(&stack_used), STACK_BYTES, (unsigned long long)atomic_load(&gfp_taken),
+	       (unsigned long long)atomic_load(&gfp_refused));
 	printf("storm: handlers=%llu nested=%llu steps-in-handlers=%llu rounds=%llu threads=%llu "
 	       "backend=%s\n",
 	       (unsigned long long)handlers, (unsigned long long)nested, (unsigned long long)blocks,
