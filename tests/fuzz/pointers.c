@@ -62,8 +62,6 @@ static void set_up(void)
 
 static void *choose(uint8_t kind, uint8_t which, uint64_t offset)
 {
-	char here;
-
 	switch (kind % 9) {
 	case 0:
 		return live[which % NR_LIVE].ptr;
@@ -78,7 +76,7 @@ static void *choose(uint8_t kind, uint8_t which, uint64_t offset)
 	case 5:
 		return in_data + offset % sizeof(in_data);
 	case 6:
-		return &here + (int8_t)which;
+		return (char *)__builtin_frame_address(0) + (int8_t)which;
 	case 7:
 		return (void *)(offset % 65536);
 	default:
@@ -144,6 +142,28 @@ static void check(void)
 				raise(SIGUSR1);
 }
 
+/* new blocks lie in nobody's, nor in each other */
+static void check_new(void)
+{
+	static const size_t sizes[] = { 1, 24, 200, 4096, 9000, 100000 };
+	enum { NR_NEW = 120 };
+	unsigned char *ptr[NR_NEW];
+	unsigned int i;
+
+	for (i = 0; i < NR_NEW; i++) {
+		ptr[i] = labyrinth_heap_malloc(sizes[i % 6]);
+		if (!ptr[i])
+			raise(SIGUSR1);
+		memset(ptr[i], (int)(100 + i), sizes[i % 6]);
+	}
+	check();
+	for (i = 0; i < NR_NEW; i++) {
+		if (ptr[i][0] != 100 + i || ptr[i][sizes[i % 6] - 1] != 100 + i)
+			raise(SIGUSR1);
+		labyrinth_free(ptr[i]);
+	}
+}
+
 static void child(const uint8_t *data, size_t size)
 {
 	static const int signals[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGUSR1 };
@@ -161,9 +181,7 @@ static void child(const uint8_t *data, size_t size)
 		check();
 	}
 	/* and all goes on */
-	for (i = 1; i < 200000; i += i / 2 + 7)
-		labyrinth_free(labyrinth_heap_malloc(i));
-	check();
+	check_new();
 	_exit(0);
 }
 
