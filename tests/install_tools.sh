@@ -33,6 +33,7 @@ for part; do
 		need gdb gdb
 		need pgrep procps
 		need setarch util-linux
+		need setpriv util-linux
 		need xz xz-utils
 		need mandoc mandoc
 		need python3 python3
@@ -40,6 +41,8 @@ for part; do
 		need redis-server redis-server
 		need redis-benchmark redis-tools
 		need stress-ng stress-ng
+		need tmux tmux
+		need strip binutils
 		need git git
 		need cmake cmake
 		need pkg-config pkg-config

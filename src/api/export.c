@@ -175,6 +175,7 @@ void lab_export_init(void)
 	to->event_names = ARRAY(lab_event_names, LAB_NR_EVENTS);
 	to->routed = ARRAY(lab_map.routed, LAB_MAP_SHARDS);
 	to->passed = (const char *)&lab_map.passed;
+	to->aside = lab_is_aside();
 	for (i = 0; i < sizeof(to->magic); i++)
 		to->magic[i] = magic[i];
 }

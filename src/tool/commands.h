@@ -9,6 +9,13 @@
 #define TOOL_COMMANDS(X)                                                                           \
 	X(run, "[--KEY=VALUE]... [--dry-run] [--] PROGRAM [ARGUMENT]...",                          \
 	  "run a program with Labyrinth as its malloc")                                            \
+	X(list, "", "show the processes that have Labyrinth")                                      \
+	X(stat, "PID [INTERVAL [COUNT]]", "show how its figures change, as vmstat(8) does")        \
+	X(top, "[-o] [-d SECONDS] [-s KEY] PID", "show its classes live, as slabtop(1) does")      \
+	X(slabinfo, "PID", "show its classes as /proc/slabinfo")                                   \
+	X(zoneinfo, "PID", "show its zones as /proc/zoneinfo")                                     \
+	X(buddyinfo, "PID", "show its free pages as /proc/buddyinfo")                              \
+	X(vmstat, "PID", "show its counters as /proc/vmstat")                                      \
 	X(version, "", "print the version")                                                        \
 	X(help, "[COMMAND]", "print this, or what a command takes")
 
