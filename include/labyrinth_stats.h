@@ -156,8 +156,9 @@ struct labyrinth_cpu_info {
  * @index: as for labyrinth_class_info()
  * @info:  receives the figures; each is exact at quiescence
  *
- * Of classes without stacks, and of atomic ones, all are 0: what they take and give is
- * counted for all CPUs together.
+ * Of atomic classes all are 0: they are counted for all CPUs together.  So is what could
+ * not be told of one CPU: before start-up, amid a storm of signals, while a child of
+ * vfork() lives.
  *
  * Context: as labyrinth_class_info().
  * Mirrors: the pagesets of /proc/zoneinfo.

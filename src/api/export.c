@@ -94,6 +94,7 @@ struct lab_export_view lab_export_self(void)
 	return (struct lab_export_view){ .classes = lab_export.classes.at,
 					 .stacks = lab_export.stacks.at,
 					 .cpus = lab_export.cpus.at,
+					 .others = lab_export.others.at,
 					 .caches = lab_export.caches.at,
 					 .atomics = lab_export.atomics.at,
 					 .nr_cpus = lab_cpus_possible() };
@@ -166,6 +167,7 @@ void lab_export_init(void)
 	to->stacks = ARRAY(lab_pcp_class, LAB_PCP_NR);
 	to->cpus = ARRAY(lab_pcp_area, LAB_NR_CPUS);
 	to->flow_at = LAB_FLOW_AT;
+	to->others = ARRAY(lab_flow_others, LAB_NR_FLOWS);
 	to->possible = lab_cpus_export();
 	to->backend = lab_pcp_backend();
 	lab_cache_export(to);

@@ -28,7 +28,7 @@ LAB_PUBLIC int labyrinth_stats_print(int fd)
 }
 
 /* the path with the process's number for %p; false: it is too long */
-static bool file_name(char *to, size_t size)
+static LAB_NOINLINE bool file_name(char *to, size_t size)
 {
 	const char *from = lab_options.stats_file;
 	struct lab_line pid;

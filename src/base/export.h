@@ -30,7 +30,8 @@ struct lab_export_array {
 
 /*
  * A line of the statistics: objects of one size, or of one use.
- *   taken, given  the per-CPU counters of row @flow; of atomic classes, words of the cache
+ *   taken, given  the per-CPU counters of row @flow, and those of no CPU; of atomic classes,
+ *                 words of the cache
  *   stacked       of stacks @stack and following, @nstacks of them: an entry of the nth counts n;
  *                 and of stack @also
  *   bytes         active * @size; or pages, by the counters of row @pages
@@ -62,6 +63,7 @@ struct lab_export {
 	struct lab_export_array classes;     /* struct lab_export_class */
 	struct lab_export_array stacks;	     /* struct lab_export_stack, by class */
 	struct lab_export_array cpus;	     /* areas: stacks, counters */
+	struct lab_export_array others;	     /* counters of no CPU, by row: taken, given */
 	struct lab_export_array caches;	     /* by class, of malloc */
 	struct lab_export_array atomics;     /* by class, from the first atomic one on */
 	struct lab_export_array zones;	     /* heap, reserve */
@@ -113,7 +115,7 @@ struct lab_export_head {
 
 /* A view: the arrays of the same name, of this process or copied from another. */
 struct lab_export_view {
-	const char *classes, *stacks, *cpus, *caches, *atomics;
+	const char *classes, *stacks, *cpus, *others, *caches, *atomics;
 	unsigned int nr_cpus;
 };
 
@@ -133,11 +135,11 @@ static inline uint64_t lab_export_word(const void *at)
 }
 
 /** lab_export_held() - entries of a stack; its owner may be at work with plain stores */
-static inline unsigned int lab_export_held(const void *stack)
+__attribute__((no_sanitize_thread)) static inline unsigned int lab_export_held(const void *stack)
 {
-	const struct lab_export_head *head = stack;
-	uint32_t count = __atomic_load_n(&head->count, __ATOMIC_RELAXED);
-	uint16_t held = __atomic_load_n(&head->held, __ATOMIC_RELAXED);
+	const volatile struct lab_export_head *head = stack;
+	uint32_t count = head->count;
+	uint16_t held = head->held;
 
 	if (count != LAB_EXPORT_SHUT)
 		return count;
@@ -152,6 +154,13 @@ static inline uint32_t lab_export_stack(const struct lab_export *head,
 		(const void *)(view->stacks + (size_t)cls * head->stacks.stride);
 
 	return stack->at;
+}
+
+/* the counters of a row that are of no CPU */
+static inline const char *lab_export_other(const struct lab_export *head,
+					   const struct lab_export_view *view, unsigned int row)
+{
+	return view->others + (size_t)row * head->others.stride;
 }
 
 /** lab_export_cpu() - what a CPU has to do with a row: taken, given, stacked */
@@ -208,6 +217,13 @@ static inline void lab_export_row_read(const struct lab_export *head,
 	unsigned int cpu;
 
 	*to = (struct lab_export_figures){ 0 };
+	if (row->flow) {
+		to->given = lab_export_word(lab_export_other(head, view, row->flow) + 8);
+		to->taken = lab_export_word(lab_export_other(head, view, row->flow));
+	}
+	if (row->pages)
+		pages = lab_export_word(lab_export_other(head, view, row->pages)) -
+			lab_export_word(lab_export_other(head, view, row->pages) + 8);
 	for (cpu = 0; cpu < view->nr_cpus; cpu++) {
 		const char *area = view->cpus + (size_t)cpu * head->cpus.stride + head->flow_at;
 

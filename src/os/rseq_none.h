@@ -45,4 +45,10 @@ static inline enum lab_rseq_result lab_rseq_push_many(uint64_t gate, void *stack
 	return LAB_RSEQ_NOCPU;
 }
 
+static inline enum lab_rseq_result lab_rseq_add(uint64_t gate, void *word, uint64_t n)
+{
+	(void)gate, (void)word, (void)n;
+	return LAB_RSEQ_NOCPU;
+}
+
 #endif /* LAB_OS_RSEQ_NONE_H */

@@ -46,8 +46,8 @@ static_assert(LAB_CPU_SHIFT == 16, "the sequences load the CPU number shifted");
 	"movl (%[at]), %k[count]\n\t"
 
 /* RSEQ_SIG stands before the abort label; 0f b9 3d makes it a valid ud1. */
-#define LAB_RSEQ_COMMIT                                                                            \
-	"movl %k[count], (%[at])\n\t"                                                              \
+#define LAB_RSEQ_COMMIT "movl %k[count], (%[at])\n\t" LAB_RSEQ_END
+#define LAB_RSEQ_END                                                                               \
 	"2:\n\t"                                                                                   \
 	".pushsection __rseq_abort, \"ax\"\n\t"                                                    \
 	".byte 0x0f, 0xb9, 0x3d\n\t"                                                               \
@@ -119,6 +119,31 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push(uint64_t gate, void 
 	return LAB_RSEQ_DONE;
 edge:
 	return LAB_RSEQ_EDGE;
+nocpu:
+	return LAB_RSEQ_NOCPU;
+aborted:
+	return LAB_RSEQ_ABORTED;
+}
+
+/**
+ * lab_rseq_add() - count on this CPU, without a lock prefix
+ * @word: that of CPU 0; those of others lie as stacks do
+ *
+ * Commits by the addition.
+ *
+ * Return: DONE; ABORTED (try again); NOCPU (not registered).
+ */
+static inline enum lab_rseq_result lab_rseq_add(uint64_t gate, void *word, uint64_t n)
+{
+	uintptr_t at, count;
+	void *stack = word;
+
+	__asm__ goto volatile(LAB_RSEQ_BEGIN "addq %[n], (%[at])\n\t" LAB_RSEQ_END
+			      : [at] "=&r"(at), [count] "=&r"(count)
+			      : LAB_RSEQ_INPUT, [n] "r"(n)
+			      : "memory", "cc"
+			      : nocpu, aborted);
+	return LAB_RSEQ_DONE;
 nocpu:
 	return LAB_RSEQ_NOCPU;
 aborted:

@@ -36,6 +36,9 @@ struct lab_flow {
 /* where a CPU's rows begin in its area: behind the stacks of atomic requests, resident */
 #define LAB_FLOW_AT 47424u
 
+/* What could not be told of one CPU: before start-up, in a storm of signals, in vfork(). */
+extern LAB_HIDDEN struct lab_flow lab_flow_others[LAB_NR_FLOWS];
+
 /**
  * lab_flow_took(), lab_flow_gave() - count @n on this CPU
  * @row: class, or enum lab_flow_row

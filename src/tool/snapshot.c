@@ -106,10 +106,12 @@ static bool read_copies(struct snapshot *s, const struct target *t)
 		return false;
 	free(s->copies);
 	s->copies = malloc(bytes_of(&t->head.classes) + bytes_of(&t->head.stacks) +
-			   bytes_of(&t->head.caches) + bytes_of(&t->head.atomics) + nr_cpus * area);
+			   bytes_of(&t->head.others) + bytes_of(&t->head.caches) +
+			   bytes_of(&t->head.atomics) + nr_cpus * area);
 	to = s->copies;
 	if (!to || !copy_array(t, &t->head.classes, &to, &s->view.classes) ||
 	    !copy_array(t, &t->head.stacks, &to, &s->view.stacks) ||
+	    !copy_array(t, &t->head.others, &to, &s->view.others) ||
 	    !copy_array(t, &t->head.caches, &to, &s->view.caches) ||
 	    !copy_array(t, &t->head.atomics, &to, &s->view.atomics))
 		return false;
