@@ -104,27 +104,6 @@ unsigned int labyrinth_fail_nth_left(void);
  */
 int labyrinth_make_it_fail(int on);
 
-/**
- * labyrinth_fault_control - what another process has to know to set attributes
- *
- * For labyrinth(1), which reads and writes it with process_vm_readv(2) and
- * process_vm_writev(2), so that a stopped process will do.
- */
-#define LABYRINTH_FAULT_MAGIC	0x746c756166626cull /* "lbfault" */
-#define LABYRINTH_FAULT_VERSION 1
-
-struct labyrinth_fault_control {
-	uint64_t magic;
-	uint32_t version, bytes;
-	/* addresses of words: who watches, and two gates; see labyrinth fault */
-	uintptr_t watchers, gate[2];
-	uint64_t watcher; /* the bit of watchers that stands for faults */
-	uint64_t seed, drawn;
-	uint64_t passed[LABYRINTH_NR_FAULTS]; /* requests that came as far as interval */
-	struct labyrinth_fault_attr attr[LABYRINTH_NR_FAULTS];
-};
-extern struct labyrinth_fault_control labyrinth_fault_control;
-
 #ifdef __cplusplus
 }
 #endif

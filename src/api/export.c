@@ -2,6 +2,7 @@
 /* What base/export.h promises to readers, filled in. */
 #include "api/export.h"
 #include "api/init.h"
+#include "diag/fault.h"
 #include "map/map.h"
 #include "os/cpu.h"
 #include "page/event.h"
@@ -142,6 +143,7 @@ static void fill_pages(struct lab_export *to)
 	to->excl_nwords = offsetof(struct lab_excl, nwords);
 	to->excl_origin = offsetof(struct lab_excl, origin);
 	to->excl_bits = offsetof(struct lab_excl, bits);
+	to->fault = (const char *)&lab_fault;
 	to->mem_base = (const char *)&lab_mem.base;
 	to->mem_block = (const char *)&lab_mem.block;
 	to->ready = ARRAY(lab_section_ready, LAB_NR_SECTIONS);

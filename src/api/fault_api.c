@@ -22,7 +22,7 @@ union image {
 
 static lab_word_t *words_of(enum labyrinth_fault fault)
 {
-	return (lab_word_t *)&labyrinth_fault_control.attr[fault];
+	return (lab_word_t *)&lab_fault.attr[fault];
 }
 
 LAB_PUBLIC int labyrinth_fault_get(enum labyrinth_fault fault, struct labyrinth_fault_attr *attr)
@@ -108,7 +108,7 @@ LAB_PUBLIC int labyrinth_make_it_fail(int on)
 /* what both have by one option */
 static void common(enum labyrinth_fault fault)
 {
-	struct labyrinth_fault_attr *attr = &labyrinth_fault_control.attr[fault];
+	struct labyrinth_fault_attr *attr = &lab_fault.attr[fault];
 
 	attr->min_order = lab_options.fail_min_order;
 	attr->ignore_gfp_wait = lab_options.fail_ignore_gfp_wait;

@@ -13,10 +13,9 @@
 		.ignore_gfp_highmem = 1, .min_order = 1,                                           \
 	}
 
-LAB_PUBLIC struct labyrinth_fault_control labyrinth_fault_control = {
-	.magic = LABYRINTH_FAULT_MAGIC,
-	.version = LABYRINTH_FAULT_VERSION,
-	.bytes = sizeof(labyrinth_fault_control),
+struct lab_export_fault lab_fault = {
+	.version = LAB_EXPORT_FAULT_VERSION,
+	.bytes = sizeof(lab_fault),
 	.watchers = (uintptr_t)&lab_watchers,
 	.gate = { (uintptr_t)&lab_hot_gate, (uintptr_t)&lab_page_gate },
 	.watcher = LAB_WATCH_FAULT,
@@ -56,8 +55,8 @@ static bool step(void *word, lab_step_fn *how, uint64_t arg)
 /* splitmix64 of a count: wait-free, and the n-th number is the same in each run */
 static uint64_t draw(void)
 {
-	uint64_t n = lab_word_add((lab_word_t *)&labyrinth_fault_control.drawn, 1) + 1;
-	uint64_t x = get(&labyrinth_fault_control.seed) + n * 0x9e3779b97f4a7c15ull;
+	uint64_t n = lab_word_add((lab_word_t *)&lab_fault.drawn, 1) + 1;
+	uint64_t x = get(&lab_fault.seed) + n * 0x9e3779b97f4a7c15ull;
 
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
@@ -70,8 +69,8 @@ void lab_fault_init(uint64_t seed)
 
 	if (!seed)
 		seed = random ? *random % LAB_FAULT_SEED_MAX + 1 : 1;
-	lab_word_set((lab_word_t *)&labyrinth_fault_control.seed, seed);
-	lab_word_set((lab_word_t *)&labyrinth_fault_control.drawn, 0);
+	lab_word_set((lab_word_t *)&lab_fault.seed, seed);
+	lab_word_set((lab_word_t *)&lab_fault.drawn, 0);
 }
 
 /* ---- should_fail_ex() ---- */
@@ -102,8 +101,8 @@ static bool step_space(uint64_t *raw, uint64_t size)
 
 static bool attributes_say_so(enum labyrinth_fault fault, uint64_t size)
 {
-	struct labyrinth_fault_attr *attr = &labyrinth_fault_control.attr[fault];
-	lab_word_t *passed = (lab_word_t *)&labyrinth_fault_control.passed[fault];
+	struct labyrinth_fault_attr *attr = &lab_fault.attr[fault];
+	lab_word_t *passed = (lab_word_t *)&lab_fault.passed[fault];
 	uint64_t probability = get(&attr->probability), interval = get(&attr->interval);
 
 	if (!probability || (get(&attr->task_filter) && !lab_word_get(&marked)) ||
@@ -116,14 +115,14 @@ static bool attributes_say_so(enum labyrinth_fault fault, uint64_t size)
 
 static LAB_COLD void inject(enum labyrinth_fault fault, const struct lab_request *request)
 {
-	struct labyrinth_fault_attr *attr = &labyrinth_fault_control.attr[fault];
+	struct labyrinth_fault_attr *attr = &lab_fault.attr[fault];
 	const struct lab_warn_fault what = { .name = names[fault],
 					     .interval = get(&attr->interval),
 					     .probability = get(&attr->probability),
 					     .space = get((uint64_t *)&attr->space),
 					     .times = get((uint64_t *)&attr->times),
 					     .bytes = request->bytes,
-					     .seed = get(&labyrinth_fault_control.seed) };
+					     .seed = get(&lab_fault.seed) };
 	uint64_t verbose = get(&attr->verbose);
 
 	lab_event_add(LAB_EV_FAULT_INJECTED, 1);
@@ -151,7 +150,7 @@ bool lab_fault_refuses(const struct lab_request *request)
 	uint64_t before;
 	bool fails;
 
-	if (is_exempt(&labyrinth_fault_control.attr[fault], request))
+	if (is_exempt(&lab_fault.attr[fault], request))
 		return false;
 	if (lab_word_step(&nth, &before, step_countdown, 0, memory_order_relaxed,
 			  memory_order_relaxed))

@@ -6,11 +6,14 @@
 #ifndef LAB_DIAG_FAULT_H
 #define LAB_DIAG_FAULT_H
 
+#include "base/export_fault.h"
 #include "diag/watch.h"
-#include "labyrinth_fault.h"
 
 /* the largest seed that the option fail_seed takes, see api/option_keys.h */
 #define LAB_FAULT_SEED_MAX ((1ull << 40) - 1)
+
+/* the attributes, which others write too: each word by itself */
+extern LAB_HIDDEN struct lab_export_fault lab_fault;
 
 /**
  * lab_fault_init() - begin the random numbers; @seed 0: at random

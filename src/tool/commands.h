@@ -16,6 +16,8 @@
 	X(zoneinfo, "PID", "show its zones as /proc/zoneinfo")                                     \
 	X(buddyinfo, "PID", "show its free pages as /proc/buddyinfo")                              \
 	X(vmstat, "PID", "show its counters as /proc/vmstat")                                      \
+	X(fault, "PID [failslab|fail_page_alloc [ATTRIBUTE=VALUE]...]",                            \
+	  "show how requests of a process fail on purpose, or let them")                           \
 	X(version, "", "print the version")                                                        \
 	X(help, "[COMMAND]", "print this, or what a command takes")
 
