@@ -157,7 +157,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-man
 CHECKS += check-unit check-sections check-glibc check-quick check-trace check-regress check-storm \
 	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd check-install \
-	check-explore check-mutants-apply check-examples check-tools check-fault
+	check-explore check-mutants-apply check-examples check-tools check-fault check-probes
 
 .PHONY: check check-all $(CHECKS) check-programs check-deb check-rust tools
 check: tools
@@ -209,6 +209,8 @@ check-mmap: all
 	@tests/check_mmap.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-tools: all
 	@tests/check_tools.sh --lib $(OUT)
+check-probes: all
+	@tests/check_probes.sh --preload $(PRELOAD)
 check-fault: all
 	@tests/check_fault.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-man: all

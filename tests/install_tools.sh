@@ -19,6 +19,7 @@ for part; do
 	case $part in
 	build)
 		need cc gcc
+		need "/usr/include/$(uname -m)-linux-gnu/sys/sdt.h" systemtap-sdt-dev
 		need /usr/include/stdio.h libc6-dev
 		[ -e /usr/include/libunwind.h ] ||
 			need "/usr/include/$(uname -m)-linux-gnu/libunwind.h" libunwind-dev
@@ -31,6 +32,7 @@ for part; do
 		need qemu-x86_64 qemu-user
 		need strace strace
 		need gdb gdb
+		need gnuplot gnuplot-nox
 		need pgrep procps
 		need setarch util-linux
 		need setpriv util-linux

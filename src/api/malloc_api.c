@@ -4,6 +4,7 @@
 
 #include "api/heap.h"
 #include "api/report.h"
+#include "base/probe.h"
 #include "diag/watch.h"
 #include "gfp/alloc.h"
 #include "gfp/scope.h"
@@ -17,6 +18,7 @@
 void *lab_no_memory(void)
 {
 	lab_event_add(LAB_EV_FAIL_MALLOC, 1);
+	LAB_PROBE0(malloc_failure);
 	lab_os_set_errno(ENOMEM);
 	return NULL;
 }

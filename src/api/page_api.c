@@ -4,6 +4,7 @@
 
 #include "api/exclusive_api.h"
 #include "api/report.h"
+#include "base/probe.h"
 #include "diag/watch.h"
 #include "gfp/alloc.h"
 #include "gfp/flags.h"
@@ -251,6 +252,7 @@ static LAB_NOINLINE void pages_return(void *page, unsigned int order)
 		lab_report_page(page, order);
 		return;
 	}
+	LAB_PROBE2(page_free, page, order);
 	if (lab_is_watched())
 		lab_watch_free_pages(page, order);
 	lab_kind_fill(pfn, 1ul << order, LAB_KIND_FREE);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <sys/auxv.h>
 
+#include "base/probe.h"
 #include "diag/fault.h"
 #include "gfp/warn.h"
 #include "os/cpu.h"
@@ -126,6 +127,7 @@ static LAB_COLD void inject(enum labyrinth_fault fault, const struct lab_request
 	uint64_t verbose = get(&attr->verbose);
 
 	lab_event_add(LAB_EV_FAULT_INJECTED, 1);
+	LAB_PROBE2(fault_injected, fault, request->bytes);
 	(void)lab_word_add((lab_word_t *)&attr->injected, 1);
 	if (verbose && !(request->gfp & LABYRINTH___GFP_NOWARN))
 		lab_warn_fault(request->gfp, &what, verbose > 1);

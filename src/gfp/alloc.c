@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "gfp/alloc.h"
+#include "base/probe.h"
 #include "gfp/flags.h"
 #include "gfp/reclaim.h"
 #include "gfp/scope.h"
@@ -70,16 +71,20 @@ void lab_gfp_crossed(enum lab_zone_id id, labyrinth_gfp_t gfp)
 
 	/* a request without the right to wake leaves the crossing to the next one */
 	if (gfp & LABYRINTH___GFP_KSWAPD_RECLAIM && !lab_word_get(below) &&
-	    lab_word_swap(below, 0, 1))
+	    lab_word_swap(below, 0, 1)) {
+		LAB_PROBE1(zone_low, id);
 		lab_kswapd_wake(id);
+	}
 }
 
 static void crossed_up(enum lab_zone_id id)
 {
 	lab_word_t *below = &lab_zone_at(id)->below;
 
-	if (LAB_UNLIKELY(lab_word_get(below)))
+	if (LAB_UNLIKELY(lab_word_get(below))) {
+		LAB_PROBE1(zone_above_low, id);
 		lab_word_set(below, 0);
+	}
 }
 
 /* ---- attempts ---- */
@@ -223,6 +228,7 @@ unsigned int lab_gfp_alloc(labyrinth_gfp_t gfp, unsigned int order, struct lab_f
 	const struct request r = { .gfp = gfp, .order = order, .id = lab_gfp_zone(gfp) };
 	unsigned int got;
 
+	LAB_PROBE2(page_alloc, gfp, order);
 	/* only who may make system calls refills, or revives the zone in a child */
 	if (may_wait(gfp)) {
 		lab_warn_poll();

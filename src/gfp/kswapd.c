@@ -5,6 +5,7 @@
  * Its word is wiped by fork(), so a child knows that it has none.
  */
 #include "base/fail.h"
+#include "base/probe.h"
 #include "gfp/alloc.h"
 #include "gfp/reclaim.h"
 #include "gfp/warn.h"
@@ -178,8 +179,12 @@ static void run(void)
 	bool alive = true;
 
 	while (alive) {
-		bool done = balance();
+		bool done;
 
+		LAB_PROBE0(kswapd_wake);
+		done = balance();
+
+		LAB_PROBE1(kswapd_sleep, done);
 		if (sleep_for(NAP_MS))
 			lab_event_add(LAB_EV_KSWAPD_LOW_HIT, 1);
 		else if (done && !is_balanced())

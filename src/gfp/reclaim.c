@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "gfp/reclaim.h"
+#include "base/probe.h"
 #include "gfp/scope.h"
 #include "gfp/warn.h"
 #include "os/thread.h"
@@ -82,10 +83,10 @@ size_t lab_reclaim(enum lab_zone_id zone, unsigned int order)
 	int64_t free = (int64_t)lab_word_get(&lab_zone_at(zone)->free), used = heap_used();
 	size_t released, objects, purged, pages;
 
-	(void)order;
 	if (lab_scope_is_atomic())
 		return 0;
 	lab_event_add(LAB_EV_ALLOCSTALL, 1);
+	LAB_PROBE2(reclaim_begin, zone, order);
 	released = zone == LAB_ZONE_RESERVE ? lab_highatomic_release() : 0;
 	objects = lab_shrink();
 	/* after the shrinkers: what they freed lies on stacks */
@@ -100,6 +101,7 @@ size_t lab_reclaim(enum lab_zone_id zone, unsigned int order)
 	/* what came free in the heap and went to the system at once counts once */
 	pages = released + gain(free) + (gain(used) > purged ? gain(used) : purged);
 	lab_event_add(LAB_EV_PGSTEAL, pages);
+	LAB_PROBE1(reclaim_end, pages);
 	/* objects may have made room in slabs without a page coming free */
 	return pages ? pages : objects > 0;
 }

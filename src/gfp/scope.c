@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "gfp/scope.h"
+#include "base/probe.h"
 #include "labyrinth.h"
 #include "os/cpu.h"
 #include "os/os.h"
@@ -102,11 +103,13 @@ LAB_PUBLIC uintptr_t labyrinth_gfp_save(void)
 	settle((uintptr_t)__builtin_frame_address(0));
 	saved = lab_scope.word;
 	lab_scope.word = saved | EXPLICIT;
+	LAB_PROBE1(section_enter, saved);
 	return saved;
 }
 
 LAB_PUBLIC void labyrinth_gfp_restore(uintptr_t saved)
 {
+	LAB_PROBE1(section_leave, saved);
 	lab_scope.word = saved;
 }
 
@@ -130,10 +133,12 @@ LAB_PUBLIC void labyrinth_section_enter(struct labyrinth_section *section, uintp
 	lab_forget();
 	lab_scope.low = stack_low ? stack_low : (uintptr_t)section - REACH;
 	lab_scope.word = (uintptr_t)section | HANDLER;
+	LAB_PROBE1(handler_enter, section);
 }
 
 LAB_PUBLIC void labyrinth_section_leave(struct labyrinth_section *section)
 {
+	LAB_PROBE1(handler_leave, section);
 	lab_scope.word = section->outer;
 	lab_scope.low = section->outer_low;
 	section->cookie = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "gfp/warn.h"
 #include "base/bits.h"
+#include "base/probe.h"
 #include "gfp/flags.h"
 #include "gfp/scope.h"
 #include "gfp/warn_text.h"
@@ -394,6 +395,7 @@ static LAB_NOINLINE void warn_later(labyrinth_gfp_t gfp, unsigned int order)
 
 LAB_COLD void lab_warn_alloc(labyrinth_gfp_t gfp, unsigned int order)
 {
+	LAB_PROBE2(page_failure, gfp, order);
 	count_failure(gfp, order);
 	if (gfp & LABYRINTH___GFP_NOWARN)
 		return;

@@ -4,6 +4,7 @@
  * them, handed to the system, marked clean and given back: no lock, and a
  * request that comes meanwhile just does not find them.
  */
+#include "base/probe.h"
 #include "os/os.h"
 #include "page/zone.h"
 
@@ -123,7 +124,10 @@ static size_t purge(size_t frames, bool unmap)
 
 size_t lab_heap_purge(bool unmap)
 {
-	return purge(SIZE_MAX, unmap);
+	size_t pages = purge(SIZE_MAX, unmap);
+
+	LAB_PROBE1(heap_purge, pages);
+	return pages;
 }
 
 void lab_heap_decay(void)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 
+#include "base/probe.h"
 #include "os/os.h"
 #include "os/wiped.h"
 #include "page/event.h"
@@ -91,6 +92,7 @@ static void add_frames(enum lab_zone_id id, lab_pfn_t pfn, unsigned int n)
 {
 	lab_word_add(&lab_zone_at(id)->managed, n);
 	lab_event_add(LAB_EV_REFILL, n);
+	LAB_PROBE2(zone_grow, id, n);
 	touch_frames(pfn, n);
 	lab_block_set_clean(pfn / LAB_BLOCK_FRAMES, pfn % LAB_BLOCK_FRAMES, n);
 	lab_zone_give(pfn, n);

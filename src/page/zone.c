@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 
+#include "base/probe.h"
 #include "os/os.h"
 #include "page/exclusive.h"
 #include "page/reserve.h"
@@ -168,6 +169,7 @@ static int map_claimed(size_t first, size_t n)
 		release_all(first + n / 2, n - n / 2, LAB_BLOCK_UNMAPPED);
 		n /= 2;
 	}
+	LAB_PROBE2(heap_grow, n << LAB_BLOCK_SHIFT, err);
 	release_all(first, n,
 		    !err	     ? LAB_BLOCK_FREE
 		    : err == -EEXIST ? LAB_BLOCK_DEAD

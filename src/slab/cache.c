@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/cache.h"
 #include "base/lifo.h"
+#include "base/probe.h"
 #include "page/zone.h"
 #include "pcp/flow.h"
 
@@ -173,8 +174,10 @@ void *lab_cache_alloc(unsigned int cls)
 			n -= lab_popcount(mask);
 			result = stack_objects(cls, pfn, first, mask, result);
 		}
-		if (LAB_LIKELY(result))
+		if (LAB_LIKELY(result)) {
+			LAB_PROBE2(refill, cls, lab_class[cls].size);
 			return result;
+		}
 		if (!replace_active(cls, slot, seen))
 			return NULL;
 	}
@@ -238,6 +241,7 @@ void lab_cache_free(unsigned int cls, void *ptr)
 {
 	struct gather g = { .mask = 0 };
 
+	LAB_PROBE2(flush, cls, lab_class[cls].size);
 	gather_add(cls, &g, ptr);
 	flush_stack(cls, &g, lab_pcp_batch(cls));
 	gather_end(cls, &g);

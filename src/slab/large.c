@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/large.h"
+#include "base/probe.h"
 #include "os/os.h"
 #include "pcp/flow.h"
 #include "slab/sizeclass.h"
@@ -79,6 +80,7 @@ static void *huge_alloc(size_t size, size_t align, bool *clean)
 void *lab_large_alloc(size_t size, size_t align, bool *clean)
 {
 	*clean = false;
+	LAB_PROBE2(large_alloc, size, align);
 	if (size <= LARGE_MAX && align <= LARGE_MAX)
 		return large_alloc(size, align, clean);
 	return huge_alloc(size, align, clean);
@@ -102,6 +104,7 @@ bool lab_large_free(void *ptr)
 	if (!atomic_compare_exchange_strong_explicit(&lab_mem.kind[pfn], &kind, LAB_KIND_FREE,
 						     memory_order_relaxed, memory_order_relaxed))
 		return false;
+	LAB_PROBE1(large_free, ptr);
 	if (kind == LAB_KIND_HUGE) {
 		bytes = lab_word_get(&lab_frame_at(pfn)->bytes);
 		discount(LAB_FLOW_HUGE, bytes >> LAB_PAGE_SHIFT);
