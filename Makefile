@@ -154,7 +154,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 		-Itests -o $@ $< $(CORE_OBJ) -lcmocka -lpthread $(LDFLAGS)
 
 # the longest first, after what takes no time
-CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-man
+CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-man check-docs
 CHECKS += check-unit check-sections check-glibc check-quick check-trace check-regress check-storm \
 	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd check-install \
 	check-explore check-mutants-apply check-examples check-tools check-fault check-probes
@@ -217,6 +217,8 @@ check-man: all
 	@tests/check_man.sh --lib $(OUT)
 check-examples: all
 	@tests/check_examples.sh $(OUT)
+check-docs:
+	@tests/check_docs.py
 # apart: rustc and what it needs are 400 MB
 check-rust: all
 	@tests/install_tools.sh rust
@@ -349,6 +351,7 @@ help:
 	@echo 'make check-unit      unit tests; T=block for one'
 	@echo 'make check-man       the manual: lint, prototypes, options, messages, examples'
 	@echo 'make check-install   install and uninstall; programs built with pkg-config and CMake'
+	@echo 'make check-docs      links, tests and numbers that the pages name are there'
 	@echo 'make check-examples  the examples do what their pages say; make check-rust: that of Rust'
 	@echo 'make check-deb       as root: the packages, installed in a clean Debian 12'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=; make uninstall'

@@ -110,6 +110,12 @@ what "object: runs, malloc is replaced" "$dir/object"
 what "labyrinth run: finds the installed library" sh -c \
 	"'$p/bin/labyrinth' run -- cat /proc/self/maps | grep '$p/lib/liblabyrinth-preload.so'"
 
+tests/readme_example.sh >"$dir/readme.c"
+# shellcheck disable=SC2046 # flags are words
+what "the README's example: compiles" $cc -Wall -Wextra -Werror -o "$dir/readme" "$dir/readme.c" \
+	$(pkg-config --cflags --libs labyrinth)
+what "the README's example: runs" env LD_LIBRARY_PATH="$p/lib" "$dir/readme"
+
 # ---- by CMake ----
 
 what "CMake: configures" cmake -S tests/cmake -B "$dir/cmake" -DCMAKE_PREFIX_PATH="$p" -DWANT="$version"
