@@ -13,6 +13,7 @@ cd "$root/examples" || exit 2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 log=$dir/log
+ulimit -c 0 # one of them crashes
 preload=$build/liblabyrinth-preload.so
 ln -s "$build/liblabyrinth.so" "$dir/liblabyrinth.so.1"
 strict="-O2 -Wall -Wextra -Werror -I$root/include"
