@@ -22,6 +22,7 @@
 #include "labyrinth_gfp.h"
 #include "labyrinth_heap.h"
 #include "labyrinth_mempool.h"
+#include "labyrinth_profile.h"
 #include "labyrinth_stats.h"
 
 #ifdef __cplusplus

@@ -21,23 +21,6 @@ static struct {
 	char bytes[KEPT_BYTES];
 } kept[LABYRINTH_TRACE_SLOTS];
 
-/* registers of the function that it is put into; the return address is right here */
-#define VIEW_HERE(view)                                                                            \
-	__asm__ volatile("leaq 0(%%rip), %%rax\n\t"                                                \
-			 "movq %%rax, %0\n\t"                                                      \
-			 "movq %%rsp, %1\n\t"                                                      \
-			 "movq %%rbp, %2\n\t"                                                      \
-			 "movq %%rbx, %3\n\t"                                                      \
-			 "movq %%r12, %4\n\t"                                                      \
-			 "movq %%r13, %5\n\t"                                                      \
-			 "movq %%r14, %6\n\t"                                                      \
-			 "movq %%r15, %7"                                                          \
-			 : "=m"((view)->ip), "=m"((view)->sp), "=m"((view)->bp), "=m"((view)->bx), \
-			   "=m"((view)->r12), "=m"((view)->r13), "=m"((view)->r14),                \
-			   "=m"((view)->r15)                                                       \
-			 :                                                                         \
-			 : "rax", "memory")
-
 static void capture(unsigned int slot)
 {
 	struct stack_view *view = &kept[slot].view;
@@ -80,7 +63,10 @@ static const struct labyrinth_trace table = { .version = LABYRINTH_TRACE_VERSION
 					      .slots = LABYRINTH_TRACE_SLOTS,
 					      .capture = capture,
 					      .print = print,
-					      .print_here = print_here };
+					      .print_here = print_here,
+					      .stack = frames_collect,
+					      .name = unwind_name,
+					      .cut = frames_cut };
 
 __attribute__((constructor)) static void start(void)
 {
@@ -92,6 +78,7 @@ __attribute__((constructor)) static void start(void)
 		at[i] = 0;
 	at[sizeof(kept) - 1] = 0;
 	stack_learn();
+	frames_init((uintptr_t)labyrinth_trace_register);
 	if (unwind_init() == 0 && labyrinth_trace_register)
 		(void)labyrinth_trace_register(&table);
 }

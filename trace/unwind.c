@@ -77,6 +77,37 @@ static int no_dyn_info(unw_addr_space_t as, unw_word_t *addr, void *arg)
 	return -UNW_ENOINFO;
 }
 
+/*
+ * A stack that is not there, for unwind_step(): what lies between two of these
+ * addresses is told by its distance, and so is what was read from there.
+ */
+enum { PROBE_REACH = 1 << 23 };
+#define PROBE_SP     0x100000000000ul
+#define PROBE_BP     0x200000000000ul
+#define PROBE_BEHIND 0x300000000000ul
+
+static int is_near(uintptr_t address, uintptr_t base)
+{
+	return address - base + PROBE_REACH < 2ul * PROBE_REACH;
+}
+
+static int probe_mem(const struct stack_view *view, unw_word_t addr, unw_word_t *value)
+{
+	(void)view;
+	if (is_near(addr, PROBE_BP)) {
+		*value = PROBE_BEHIND + (addr - PROBE_BP);
+		return 0;
+	}
+	if (is_near(addr, PROBE_SP) || is_near(addr, PROBE_BEHIND)) {
+		*value = PROBE_SP / 2;
+		return 0;
+	}
+	if (!object_holds(addr, sizeof(*value)))
+		return -UNW_EINVAL;
+	memcpy(value, (const void *)addr, sizeof(*value));
+	return 0;
+}
+
 static int access_mem(unw_addr_space_t as, unw_word_t addr, unw_word_t *value, int write, void *arg)
 {
 	const struct stack_view *view = arg;
@@ -85,6 +116,8 @@ static int access_mem(unw_addr_space_t as, unw_word_t addr, unw_word_t *value, i
 	(void)as;
 	if (write)
 		return -UNW_EINVAL;
+	if (!view->bytes)
+		return probe_mem(view, addr, value);
 	if (addr >= view->sp && off < view->len && view->len - off >= sizeof(*value)) {
 		memcpy(value, view->bytes + off, sizeof(*value));
 		return 0;
@@ -208,13 +241,32 @@ static void leave(const sigset_t *saved)
 	pthread_sigmask(SIG_SETMASK, saved, NULL);
 }
 
+/* places that were looked up, by address; whoever is inside uses them */
+enum { PLACES = 1024 };
+static struct known_place {
+	uintptr_t pc;
+	struct place place;
+} known[PLACES];
+
+/* symbol tables are read once for an address, not for each stack that it is in */
+static const struct place *place_known(uintptr_t pc)
+{
+	struct known_place *at = &known[(pc ^ pc >> 10) % PLACES];
+
+	if (at->pc != pc) {
+		place_of(pc, &at->place);
+		at->pc = pc;
+	}
+	return &at->place;
+}
+
 /* the name of a return address is that of the call before it */
 static void put_frame(uintptr_t ip, int exact, labyrinth_trace_put_fn *put, void *arg)
 {
 	static struct place place;
 	static char line[200];
 
-	place_of(exact ? ip : ip - 1, &place);
+	place = *place_known(exact ? ip : ip - 1);
 	place.off += exact ? 0 : 1;
 	if (place.symbol[0] && place.is_program)
 		snprintf(line, sizeof(line), " %s+%#lx/%#lx", place.symbol, place.off, place.size);
@@ -226,6 +278,114 @@ static void put_frame(uintptr_t ip, int exact, labyrinth_trace_put_fn *put, void
 	else
 		snprintf(line, sizeof(line), " [<%#lx>]", ip);
 	put(arg, line);
+}
+
+static void put_bare(uintptr_t ip, labyrinth_trace_put_fn *put, void *arg)
+{
+	const struct place *place = place_known(ip - 1);
+	static char line[200];
+
+	if (place->symbol[0])
+		snprintf(line, sizeof(line), "%s", place->symbol);
+	else if (place->object[0])
+		snprintf(line, sizeof(line), "%s+%#lx", place->object, place->off);
+	else
+		snprintf(line, sizeof(line), "%#lx", ip);
+	put(arg, line);
+}
+
+/* somebody is inside: no symbols, no libc */
+static void put_address(uintptr_t ip, int bare, labyrinth_trace_put_fn *put, void *arg)
+{
+	char line[24], *at = &line[sizeof(line) - 1];
+
+	*at = '\0';
+	if (!bare) {
+		*--at = ']';
+		*(at - 1) = '>';
+		at--;
+	}
+	for (; ip; ip >>= 4)
+		*--at = "0123456789abcdef"[ip & 15];
+	*--at = 'x';
+	*--at = '0';
+	if (!bare) {
+		*--at = '<';
+		*--at = '[';
+	}
+	*--at = ' ';
+	put(arg, at + bare);
+}
+
+void unwind_name(const uintptr_t *ips, unsigned int n, int bare, labyrinth_trace_put_fn *put,
+		 void *arg)
+{
+	sigset_t saved;
+	unsigned int i;
+
+	if (enter(&saved)) {
+		for (i = 0; i < n; i++)
+			put_address(ips[i], bare, put, arg);
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		if (bare)
+			put_bare(ips[i], put, arg);
+		else
+			put_frame(ips[i], 0, put, arg);
+	}
+	leave(&saved);
+}
+
+/* the frame that @cursor has just left, from what libunwind has made of the probe */
+static void step_read(unw_cursor_t *cursor, struct step *step)
+{
+	unw_save_loc_t bp, ip;
+	unw_word_t cfa;
+
+	if (unw_get_reg(cursor, UNW_REG_SP, &cfa) ||
+	    unw_get_save_loc(cursor, UNW_X86_64_RIP, &ip) ||
+	    unw_get_save_loc(cursor, UNW_X86_64_RBP, &bp) || ip.type != UNW_SLT_MEMORY ||
+	    ip.u.addr != cfa - sizeof(cfa))
+		return;
+	if (bp.type == UNW_SLT_MEMORY)
+		step->bp = (intptr_t)(bp.u.addr - cfa);
+	if (is_near(cfa, PROBE_SP)) {
+		step->kind = STEP_SP;
+		step->cfa = (intptr_t)(cfa - PROBE_SP);
+	} else if (is_near(cfa, PROBE_BP)) {
+		step->kind = STEP_BP;
+		step->cfa = (intptr_t)(cfa - PROBE_BP);
+	} else if (is_near(cfa, PROBE_BEHIND)) {
+		/* aligned stacks keep the frame pointer where it points to */
+		if (bp.type != UNW_SLT_MEMORY || bp.u.addr != PROBE_BP)
+			return;
+		step->kind = STEP_DEREF;
+		step->cfa = (intptr_t)(cfa - PROBE_BEHIND);
+		step->bp = 0;
+	}
+}
+
+int unwind_step(uintptr_t pc, struct step *step)
+{
+	static const struct stack_view nowhere = { .sp = PROBE_SP, .bp = PROBE_BP };
+	static struct stack_view view;
+	static unw_cursor_t cursor;
+	sigset_t saved;
+
+	if (enter(&saved))
+		return -1;
+	view = nowhere;
+	view.ip = pc;
+	memset(step, 0, sizeof(*step));
+	if (unw_init_remote(&cursor, space, &view) == 0) {
+		if (unw_is_signal_frame(&cursor) > 0)
+			step->kind = STEP_SIGNAL;
+		else if (unw_step(&cursor) > 0)
+			step_read(&cursor, step);
+	}
+	leave(&saved);
+	return 0;
 }
 
 void unwind(const struct stack_view *view, labyrinth_trace_put_fn *put, void *arg)

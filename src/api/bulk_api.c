@@ -260,10 +260,10 @@ LAB_PUBLIC void labyrinth_split_page(void *page, unsigned int order)
 	lab_pfn_t pfn = lab_pfn_of(page);
 
 	if (lab_mem_kind(page) == LAB_KIND_EXCL) {
-		if (lab_is_watched())
-			lab_watch_split(page, order);
 		if (!lab_excl_split(page, order))
 			lab_report_split(page, order);
+		else if (lab_is_watched())
+			lab_watch_split(page, order);
 		return;
 	}
 	if (lab_mem_kind(page) == LAB_KIND_ORDER && (uintptr_t)page % LAB_PAGE_BYTES == 0 &&

@@ -8,6 +8,7 @@
 #include "api/heap.h"
 #include "api/init.h"
 #include "api/options.h"
+#include "api/profile_api.h"
 #include "api/stats.h"
 #include "api/trace.h"
 #include "base/fail.h"
@@ -134,6 +135,8 @@ __attribute__((constructor(103))) static void start_late(void)
 {
 	if (lab_options.trace && !lab_is_aside())
 		lab_trace_load();
+	if (!lab_is_aside())
+		lab_profile_options();
 }
 
 /* what the program frees after us must still work */
@@ -141,4 +144,5 @@ __attribute__((destructor(101))) static void finish(void)
 {
 	lab_quarantine_check();
 	lab_stats_exit();
+	lab_profile_exit();
 }

@@ -83,7 +83,8 @@ void *lab_malloc_any(size_t align, size_t size)
 	void *ptr;
 
 	(void)align;
-	if (size <= LAB_HOT_MAX && !lab_scope_is_atomic() &&
+	/* where samples are taken those stacks hold what has been counted */
+	if (size <= LAB_HOT_MAX && !lab_is_sampled() && !lab_scope_is_atomic() &&
 	    lab_heap_pop(&lab_rseq_gate, size, &ptr))
 		return ptr;
 	return malloc_slow(size);
@@ -279,13 +280,15 @@ LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
 	if (__builtin_mul_overflow(n, size, &bytes))
 		return lab_no_memory();
 	if (LAB_LIKELY(bytes <= LAB_PAGE_BYTES) || lab_is_aside() || lab_scope_is_atomic() ||
-	    lab_is_watched()) {
+	    lab_is_watched_closely()) {
 		ptr = lab_heap_malloc(bytes);
 		clean = false;
 	} else {
 		ptr = alloc_clean(bytes, &clean);
 		if (!ptr)
 			return lab_no_memory();
+		if (lab_is_sampled())
+			lab_watch_object(ptr, bytes);
 	}
 	if (ptr && !clean)
 		lab_large_clear(ptr, bytes);
@@ -294,14 +297,20 @@ LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
 
 /* ---- sizes and realloc ---- */
 
+static bool is_live(const void *ptr, uint8_t kind)
+{
+	uint8_t live = lab_byte_get(lab_live_byte(ptr, lab_hot_kind[kind].shift));
+
+	return live == lab_live_value(ptr) ||
+	       (live == lab_live_marked(ptr) && (uintptr_t)ptr % LAB_MALLOC_ALIGN == 0);
+}
+
 size_t lab_block_bytes(void *ptr, enum lab_verb verb)
 {
 	uint8_t kind = lab_mem_kind(ptr);
 
 	if (kind != LAB_KIND_FREE && kind <= LAB_PCP_PAGE) {
-		if (LAB_LIKELY(lab_byte_get(lab_live_byte(ptr, lab_hot_kind[kind].shift)) ==
-			       lab_live_value(ptr)) ||
-		    !LAB_CHECK_FREE)
+		if (LAB_LIKELY(is_live(ptr, kind)) || !LAB_CHECK_FREE)
 			return lab_class_bytes(kind);
 	} else if (lab_is_atomic_class(kind)) {
 		if (lab_atomic_is_live(ptr, kind))
@@ -370,8 +379,13 @@ LAB_PUBLIC void *labyrinth_heap_realloc(void *ptr, size_t size)
 	if (lab_scope_is_atomic())
 		return realloc_atomic(ptr, have, size);
 	/* watchers see a move as what it is */
-	if (have > LAB_CLASS_MAX && size > LAB_CLASS_MAX && !lab_is_watched()) {
+	if (have > LAB_CLASS_MAX && size > LAB_CLASS_MAX && !lab_is_watched_closely()) {
+		/* the old address may be another's in a moment */
+		if (lab_is_sampled())
+			lab_watch_forget(ptr);
 		to = lab_large_resize(ptr, size);
+		if (to && lab_is_sampled())
+			lab_watch_object(to, size);
 		if (to)
 			return to;
 	}

@@ -40,6 +40,12 @@
 	X(init_on_free, "0|1", on, 0, 1)                                                           \
 	X(page_poison, "0|1", on, 0, 1)                                                            \
 	X(quarantine, "SIZE", pages, 0, 1 << 18)                                                   \
+	X(page_owner, "0|1", on, 0, 1)                                                             \
+	X(profile, "0|1", on, 0, 1)                                                                \
+	X(profile_rate, "BYTES", number, 1, 1ull << 39)                                            \
+	X(profile_dump, "PREFIX", text, 1, 200)                                                    \
+	X(profile_signal, "SIGNAL", signal, 0, 64)                                                 \
+	X(profile_leak, "0|1", on, 0, 1)                                                           \
 	X(trace, "0|1", on, 0, 1)                                                                  \
 	X(check_free, "0|1", on, 0, 1)                                                             \
 	X(stats, "0|1|text|json|prom", format, 0, 3)                                               \

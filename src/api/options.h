@@ -35,10 +35,15 @@ struct lab_options {
 	bool init_on_free;
 	bool page_poison;
 	unsigned int quarantine; /* pages: of freed objects, diag/quarantine.h */
-	bool trace;		 /* load liblabyrinth-trace.so for stack traces */
-	bool check_free;	 /* hold every free against the live bytes: LAB_CHECK_FREE */
-	uint64_t stats;		 /* enum labyrinth_stats_format of the figures at exit; 0: none */
-	uint64_t stats_signal;	 /* the same when this signal comes; 0: none */
+	/* diag/sample.h, diag/owner.h */
+	bool page_owner, profile, profile_leak;
+	uint64_t profile_rate;	 /* bytes between two samples, on average */
+	uint64_t profile_signal; /* dump at this signal; 0: none */
+	char profile_dump[LAB_OPTION_TEXT];
+	bool trace;	       /* load liblabyrinth-trace.so for stack traces */
+	bool check_free;       /* hold every free against the live bytes: LAB_CHECK_FREE */
+	uint64_t stats;	       /* enum labyrinth_stats_format of the figures at exit; 0: none */
+	uint64_t stats_signal; /* the same when this signal comes; 0: none */
 	char stats_file[LAB_OPTION_TEXT]; /* where they go; empty: descriptor 2 */
 	bool deepbind;			  /* leave RTLD_DEEPBIND to dlopen() */
 };

@@ -5,6 +5,7 @@
 #include "api/options.h"
 #include "api/stats.h"
 #include "base/fail.h"
+#include "os/file.h"
 #include "os/os.h"
 #include "os/thread.h"
 
@@ -97,8 +98,10 @@ static void on_signal(int signo)
 
 void lab_stats_init(void)
 {
-	if (lab_options.stats_signal)
-		(void)lab_os_on_signal((int)lab_options.stats_signal, on_signal);
+	static const char taken[] = "labyrinth: stats_signal: the program has this signal\n";
+
+	if (lab_options.stats_signal && lab_os_on_signal((int)lab_options.stats_signal, on_signal))
+		(void)lab_os_write(2, taken, sizeof(taken) - 1);
 }
 
 void lab_stats_exit(void)

@@ -3,7 +3,9 @@
 #include "diag/watch.h"
 #include "diag/fault.h"
 #include "diag/fill.h"
+#include "diag/owner.h"
 #include "diag/quarantine.h"
+#include "diag/sample.h"
 #include "os/cpu.h"
 
 lab_word_t lab_watchers;
@@ -25,10 +27,10 @@ void lab_watch_start(uint64_t watchers)
 
 	(void)lab_word_step(&lab_watchers, &old, step_add, watchers, memory_order_relaxed,
 			    memory_order_relaxed);
-	if (old)
-		return;
-	lab_hot_close();
-	lab_page_close();
+	if (watchers & ~LAB_WATCH_BY_SAMPLES && !(old & ~LAB_WATCH_BY_SAMPLES))
+		lab_hot_close();
+	if (!old)
+		lab_page_close();
 }
 
 void lab_watch_stop(void)
@@ -43,12 +45,27 @@ bool lab_watch_refuses(const struct lab_request *request)
 
 void lab_watch_alloc(void *ptr, const struct lab_request *request)
 {
+	uint64_t on = lab_word_get(&lab_watchers);
+
 	if (watches(LAB_WATCH_FILL))
 		lab_fill_alloc(ptr, request);
+	if (on & LAB_WATCH_BY_SAMPLES)
+		lab_sample_alloc(ptr, request, on & LAB_WATCH_OWNER);
+}
+
+void lab_watch_object(void *ptr, size_t bytes)
+{
+	const struct lab_request request = { .bytes = bytes,
+					     .gfp = LABYRINTH_GFP_KERNEL,
+					     .order = LAB_OBJECT };
+
+	lab_watch_alloc(ptr, &request);
 }
 
 void *lab_watch_free(void *ptr, size_t bytes)
 {
+	if (lab_is_sampled())
+		lab_owner_remove(ptr, LAB_OBJECT);
 	if (watches(LAB_WATCH_FILL))
 		lab_fill_free(ptr, bytes);
 	return watches(LAB_WATCH_QUARANTINE) ? lab_quarantine_put(ptr, bytes) : ptr;
@@ -63,10 +80,17 @@ void lab_watch_free_pages(void *page, unsigned int order)
 {
 	if (watches(LAB_WATCH_FILL))
 		lab_fill_free_pages(page, order);
+	if (lab_is_sampled())
+		lab_owner_remove(page, (int)order);
+}
+
+void lab_watch_forget(const void *ptr)
+{
+	lab_owner_remove(ptr, LAB_OBJECT);
 }
 
 void lab_watch_split(void *page, unsigned int order)
 {
-	(void)page;
-	(void)order;
+	if (lab_is_sampled())
+		lab_owner_split(page, order);
 }

@@ -17,6 +17,8 @@ enum lab_watcher {
 	LAB_WATCH_FAULT = 1 << 0,      /* diag/fault.h */
 	LAB_WATCH_FILL = 1 << 1,       /* diag/fill.h */
 	LAB_WATCH_QUARANTINE = 1 << 2, /* diag/quarantine.h */
+	LAB_WATCH_OWNER = 1 << 8,      /* diag/owner.h: every page */
+	LAB_WATCH_PROFILE = 1 << 9,    /* diag/sample.h: objects and pages, some of them */
 };
 
 extern LAB_HIDDEN lab_word_t lab_watchers;
@@ -35,11 +37,26 @@ static LAB_ALWAYS_INLINE bool lab_is_watched(void)
 	return LAB_UNLIKELY(lab_word_get(&lab_watchers));
 }
 
+/* Those that see what they have to by sampling: malloc()'s hot path stays open. */
+#define LAB_WATCH_BY_SAMPLES ((uint64_t)(LAB_WATCH_OWNER | LAB_WATCH_PROFILE))
+
+/** lab_is_watched_closely() - does anybody look at every object */
+static LAB_ALWAYS_INLINE bool lab_is_watched_closely(void)
+{
+	return lab_word_get(&lab_watchers) & ~LAB_WATCH_BY_SAMPLES;
+}
+
+/** lab_is_sampled() - are objects counted; see diag/sample.h */
+static LAB_ALWAYS_INLINE bool lab_is_sampled(void)
+{
+	return lab_word_get(&lab_watchers) & LAB_WATCH_BY_SAMPLES;
+}
+
 /**
  * lab_watch_start() - from now on @watchers look at every request, too
  *
  * Context: MT-Safe, AS-Safe.  Lock-free.  No system call.  Requests that are under
- *          way are not seen.
+ *          way are not seen.  Those of LAB_WATCH_BY_SAMPLES are initialised before.
  */
 void lab_watch_start(uint64_t watchers);
 
@@ -57,6 +74,9 @@ bool lab_watch_refuses(const struct lab_request *request);
 
 /** lab_watch_alloc() - @ptr is about to be handed out; context as above */
 void lab_watch_alloc(void *ptr, const struct lab_request *request);
+
+/** lab_watch_object() - the same for an object of malloc() that nobody could refuse */
+void lab_watch_object(void *ptr, size_t bytes);
 
 /**
  * lab_watch_free() - the caller gives @ptr back; it is still the caller's
@@ -81,6 +101,9 @@ static inline bool lab_watch_fills(void)
 
 /** lab_watch_free_pages() - the same for pages, of which none is kept */
 void lab_watch_free_pages(void *page, unsigned int order);
+
+/** lab_watch_forget() - what was sampled at @ptr will be seen anew, elsewhere or of another size */
+void lab_watch_forget(const void *ptr);
 
 /** lab_watch_split() - pages that were one block are freed one by one from now on */
 void lab_watch_split(void *page, unsigned int order);

@@ -7,7 +7,9 @@
 #ifndef LAB_GFP_TRACE_H
 #define LAB_GFP_TRACE_H
 
-#define LABYRINTH_TRACE_VERSION 1u
+#include <stdint.h>
+
+#define LABYRINTH_TRACE_VERSION 2u
 
 /* stacks kept for records that wait; one for each slot of the ring of gfp/warn.c */
 #define LABYRINTH_TRACE_SLOTS 8u
@@ -35,6 +37,27 @@ struct labyrinth_trace {
 
 	/* The caller's own stack, at once; all else as print(). */
 	void (*print_here)(labyrinth_trace_put_fn *put, void *arg);
+
+	/*
+	 * The caller's return addresses, the innermost first, without those of the
+	 * library.  A stack that cannot be followed is cut.
+	 * Context: AS-Safe, lock-free.  Where code is met for the first time one
+	 * context at a time learns how to step over it, with signals blocked (two
+	 * system calls); the others have a cut stack meanwhile.
+	 * Return:  how many, at most @max.
+	 */
+	unsigned int (*stack)(uintptr_t *ips, unsigned int max);
+
+	/*
+	 * What stack() has collected, a line for each as print() has them; with
+	 * @bare the function's name, or else the object's and the offset in it.
+	 * Context: as print().  While another context prints, addresses only.
+	 */
+	void (*name)(const uintptr_t *ips, unsigned int n, int bare, labyrinth_trace_put_fn *put,
+		     void *arg);
+
+	/* How often a stack was cut because another context was learning. */
+	uint64_t (*cut)(void);
 };
 
 /**

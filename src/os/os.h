@@ -87,14 +87,6 @@ long lab_os_gettid(void);
 /** lab_os_comm() - what execve(2) was given, without its directories; no system call */
 const char *lab_os_comm(void);
 
-/** lab_os_open_output() - open a file to write, made if there is none; closed on exec
- * @anew: what it holds goes; else all is written at its end
- *
- * Return: a descriptor, or -errno.
- */
-int lab_os_open_output(const char *path, bool anew);
-void lab_os_close(int fd);
-
 /**
  * lab_os_set_ready() - libc may be called from now on
  *

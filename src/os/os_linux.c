@@ -241,18 +241,6 @@ const char *lab_os_comm(void)
 	return name;
 }
 
-int lab_os_open_output(const char *path, bool anew)
-{
-	long flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (anew ? O_TRUNC : O_APPEND);
-
-	return (int)lab_sys6(SYS_openat, AT_FDCWD, (long)path, flags, 0644, 0, 0);
-}
-
-void lab_os_close(int fd)
-{
-	(void)lab_sys6(SYS_close, fd, 0, 0, 0, 0, 0);
-}
-
 void lab_os_set_ready(void)
 {
 	ready = true;

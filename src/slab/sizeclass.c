@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/sizeclass.h"
 #include "page/frame.h"
+#include "pcp/meter.h"
 
 /*
  * Orders are chosen so that a slab holds 32 to 256 small objects or at least
@@ -54,7 +55,7 @@ const struct lab_class lab_class[LAB_CLASS_END] = {
 #define I64(i) I16(i), I16((i) + 16u), I16((i) + 32u), I16((i) + 48u)
 
 /* size 0 is served as 1; multiples of 16 from there on */
-const struct lab_hot_size lab_hot_size[LAB_HOT_MAX / 16 + 1] = {
+struct lab_hot_size lab_hot_size[LAB_HOT_MAX / 16 + 1] = {
 	{ LAB_PCP_STACK(1u), 1, LAB_LIVE_SHIFT_OF(1u) }, I64(1u), I64(65u), I64(129u), I64(193u),
 };
 
@@ -80,3 +81,14 @@ static_assert(LAB_CLASS_OF(LAB_CLASS_MAX) == LAB_NR_CLASSES - 1, "the last class
 static_assert(LAB_CLASS_SIZE(LAB_NR_CLASSES - 1) == LAB_CLASS_MAX, "the largest size has a class");
 static_assert(LAB_CLASS_END - 1 <= LAB_KIND_CLASS_MAX, "an atomic class is a kind of frame");
 static_assert(LAB_NR_CLASSES - 1 == LAB_PCP_SLABS, "each class has its stacks");
+
+void lab_hot_meter(void)
+{
+	volatile struct lab_hot_size *hot;
+	unsigned int i;
+
+	for (i = 0; i <= LAB_HOT_MAX / 16; i++) {
+		hot = &lab_hot_size[i];
+		hot->stack = (uint16_t)lab_pcp_class[LAB_PCP_METER(hot->cls)].stack;
+	}
+}

@@ -73,7 +73,17 @@ struct lab_hot_size {
 	uint8_t cls;
 	uint8_t shift; /* LAB_LIVE_SHIFT_OF */
 };
-extern LAB_HIDDEN const struct lab_hot_size lab_hot_size[LAB_HOT_MAX / 16 + 1];
+extern LAB_HIDDEN struct lab_hot_size lab_hot_size[LAB_HOT_MAX / 16 + 1];
+
+/**
+ * lab_hot_meter() - from now on malloc()'s hot path pops from the stacks of LAB_PCP_METER
+ *
+ * free() goes on pushing on those of the classes, so what malloc() finds is what a
+ * slow path has put there.  There is no way back.
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.
+ */
+void lab_hot_meter(void);
 
 /* What free() has to know of a kind: of every class, single pages included. */
 struct lab_hot_kind {

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sampling by bytes: a Poisson process, so an object of s bytes is sampled with
+ * probability 1 - exp(-s / rate), whoever asks for it, and the figures can be
+ * scaled back.
+ *
+ * malloc()'s hot path is not touched, and yet each object is counted: the stacks
+ * that malloc() pops from hold only what a slow path has put there, LAB_PCP_METER, as
+ * many as may pass unsampled; the next one finds the stack empty.  free() pushes
+ * on the stacks of the classes, from where the slow path takes them.  A sampled
+ * object has another live byte, so its free goes the slow way.
+ */
+#ifndef LAB_DIAG_SAMPLE_H
+#define LAB_DIAG_SAMPLE_H
+
+#include "diag/watch.h"
+
+/**
+ * lab_sample_start() - objects are sampled from now on
+ * @rate: bytes, 1 .. 2^40; 1: each and every one
+ *
+ * Context: MT-Safe, AS-Safe.  There is no way back; the first rate stays.
+ */
+void lab_sample_start(uint64_t rate);
+
+/** lab_sample_rate() - 0: not started */
+uint64_t lab_sample_rate(void);
+
+/**
+ * lab_sample_alloc() - count @ptr, and record it if it is due
+ * @ptr: about to be handed out, marked live
+ *
+ * With page_owner pages are recorded in any case.  Mirrors __set_page_owner().
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.  Page faults; system calls where code is
+ *          met for the first time.
+ */
+void lab_sample_alloc(void *ptr, const struct lab_request *request, bool owner);
+
+/**
+ * lab_sample_scale() - how many objects stand behind those that were sampled
+ *
+ * Return: what the figures of a stack are to be multiplied by.
+ */
+double lab_sample_scale(uint64_t n, uint64_t bytes);
+
+#endif /* LAB_DIAG_SAMPLE_H */
