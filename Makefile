@@ -157,7 +157,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-man check-docs
 CHECKS += check-unit check-sections check-glibc check-quick check-trace check-regress check-storm \
 	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd check-install \
-	check-explore check-mutants-apply check-examples check-tools check-fault check-probes
+	check-explore check-mutants-apply check-examples check-tools check-fault check-probes check-profile
 
 .PHONY: check check-all $(CHECKS) check-programs check-deb check-rust tools
 check: tools
@@ -203,6 +203,8 @@ check-storm: all
 	@tests/check_storm.sh --preload $(PRELOAD) --backend $(BACKEND) --seconds $(SECONDS)
 check-trace: all
 	@tests/check_trace.sh --preload $(PRELOAD) --backend $(BACKEND)
+check-profile: all
+	@tests/check_profile.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-glibc: all
 	@tests/check_glibc.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-mmap: all

@@ -29,6 +29,8 @@ for part; do
 		need clang-format clang-format
 		need /usr/include/cmocka.h libcmocka-dev
 		need valgrind valgrind
+		need jeprof libjemalloc-dev
+		need google-pprof google-perftools
 		need qemu-x86_64 qemu-user
 		need strace strace
 		need gdb gdb

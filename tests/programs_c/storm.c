@@ -7,6 +7,7 @@
  *
  * usage: storm [seconds [threads [max-size [seed [signals-per-second]]]]]
  *        STORM_LAX_ALIGN in the environment: alignment is not looked at
+ *        STORM_DUMP: some of the handlers write profiles and page_owner's records
  * exit:  0 well, 2 hang, 3 corruption, 4 crash, 5 NULL without need
  */
 #define _GNU_SOURCE
@@ -15,6 +16,7 @@
 #include "storm_gfp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/auxv.h>
@@ -36,6 +38,9 @@
 
 /* From labyrinth.h; absent under other allocators. */
 __attribute__((weak)) const char *labyrinth_pcp_backend(void);
+__attribute__((weak)) int labyrinth_profile_dump(int fd, int format);
+__attribute__((weak)) int labyrinth_page_owner_dump(int fd);
+__attribute__((weak)) int labyrinth_object_owner_dump(int fd);
 
 /* One per thread: its handlers reach it through `self`. */
 struct worker {
@@ -62,7 +67,9 @@ static double seconds = 3;
 static size_t max_size = 300u << 10;
 static uint64_t seed;
 static unsigned int rate = 20000;
-static bool lax_align; /* mimalloc 2.0.9 misaligns aligned_alloc(512, 512), storm or not */
+static bool lax_align;	 /* mimalloc 2.0.9 misaligns aligned_alloc(512, 512), storm or not */
+static int dump_fd = -1; /* handlers dump there */
+static _Atomic(uint64_t) nr_dumps;
 static sigset_t storm_signals;
 static _Atomic size_t stack_used; /* the most of any handler's stack */
 static __thread struct worker *self;
@@ -253,6 +260,26 @@ static void step(int depth)
 		drop(out);
 }
 
+/* What the library knows, written by a handler that may have interrupted the same. */
+static void dump(uint64_t dice)
+{
+	int err;
+
+	switch (dice % 5) {
+	case 0:
+		err = labyrinth_page_owner_dump(dump_fd);
+		break;
+	case 1:
+		err = labyrinth_object_owner_dump(dump_fd);
+		break;
+	default:
+		err = labyrinth_profile_dump(dump_fd, (int)(dice % 5) - 2);
+	}
+	if (err)
+		die(EXIT_CORRUPT, "dump", NULL, dice % 5, (uint64_t)-err);
+	atomic_fetch_add(&nr_dumps, 1);
+}
+
 /*
  * Arrives with the storm's signals blocked and lets them in where another frame
  * has room: SA_NODEFER could be entered again before its first instruction, and
@@ -268,6 +295,8 @@ static void on_signal(int sig)
 		pthread_sigmask(SIG_UNBLOCK, &storm_signals, NULL);
 	for (unsigned int i = 0; i < steps; i++)
 		step(depth);
+	if (dump_fd >= 0 && self->handlers % 256 == 0)
+		dump(rng_next(&self->rng[depth]));
 	if (depth < DEPTH_MAX)
 		pthread_sigmask(SIG_BLOCK, &storm_signals, NULL);
 	self->handlers++;
@@ -451,9 +480,10 @@ static int storm_and_tell(struct watch *watch)
 	       atomic_load(&stack_used), STACK_BYTES, (unsigned long long)atomic_load(&gfp_taken),
 	       (unsigned long long)atomic_load(&gfp_refused));
 	printf("storm: handlers=%llu nested=%llu steps-in-handlers=%llu rounds=%llu threads=%llu "
-	       "backend=%s\n",
+	       "dumps=%llu backend=%s\n",
 	       (unsigned long long)handlers, (unsigned long long)nested, (unsigned long long)blocks,
 	       (unsigned long long)rounds, (unsigned long long)threads,
+	       (unsigned long long)atomic_load(&nr_dumps),
 	       labyrinth_pcp_backend ? labyrinth_pcp_backend() : "other");
 	fflush(stdout);
 	return verdict;
@@ -470,6 +500,8 @@ int main(int argc, char **argv)
 	max_size = argc > 3 ? strtoul(argv[3], NULL, 0) : max_size;
 	seed = argc > 4 ? strtoull(argv[4], NULL, 0) : seed;
 	rate = argc > 5 ? (unsigned int)atoi(argv[5]) : rate;
+	if (getenv("STORM_DUMP") && labyrinth_profile_dump && labyrinth_page_owner_dump)
+		dump_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	lax_align = getenv("STORM_LAX_ALIGN");
 	if (nr_threads < 1 || nr_threads > MAX_THREADS || seconds <= 0 || rate < 1) {
 		fprintf(stderr,
