@@ -41,13 +41,13 @@ static struct count count(const void *ptr)
 	return count;
 }
 
-static void see_sums(const struct lab_stack *stack, void *arg)
+static void see_sums(const struct lab_export_stack_sums *stack, void *arg)
 {
 	uint64_t *sums = arg;
 
-	sums[0] += lab_word_get(&stack->live);
-	sums[1] += lab_word_get(&stack->live_bytes);
-	sums[2] += lab_word_get(&stack->total);
+	sums[0] += lab_word_get(lab_depot_word(&stack->live));
+	sums[1] += lab_word_get(lab_depot_word(&stack->live_bytes));
+	sums[2] += lab_word_get(lab_depot_word(&stack->total));
 }
 
 static unsigned int fake_stack(uintptr_t *ips, unsigned int max)

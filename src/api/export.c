@@ -3,11 +3,12 @@
 #include "api/export.h"
 #include "api/init.h"
 #include "diag/fault.h"
+#include "diag/stackdepot.h"
 #include "map/map.h"
 #include "os/cpu.h"
 #include "page/event.h"
 #include "page/exclusive.h"
-#include "pcp/flow.h"
+#include "pcp/meter.h"
 #include "slab/atomic.h"
 #include "slab/cache.h"
 
@@ -32,7 +33,7 @@ static_assert(LAB_EXPORT_NOTE == 1, "the note above says so");
 #define MALLOC(c)                                                                                  \
 	{                                                                                          \
 		.name = "malloc", .size = LAB_CLASS_SIZE(c), .cls = (c), .flow = (c),              \
-		.stack = (c), .nstacks = 1                                                         \
+		.stack = (c), .nstacks = 1, .also = LAB_PCP_METERED(c) ? LAB_PCP_METER(c) : 0      \
 	}
 #define ATOMIC(i, bytes)                                                                           \
 	{                                                                                          \
@@ -52,7 +53,8 @@ static const struct lab_export_row rows[] = {
 	  .size = LAB_PAGE_BYTES,
 	  .flow = LAB_PCP_PAGE,
 	  .stack = LAB_PCP_PAGE,
-	  .nstacks = 1 },
+	  .nstacks = 1,
+	  .also = LAB_PCP_METER(LAB_PCP_PAGE) },
 	{ .name = "large", .flow = LAB_FLOW_LARGE, .pages = LAB_FLOW_LARGE_PAGES },
 	{ .name = "huge", .flow = LAB_FLOW_HUGE, .pages = LAB_FLOW_HUGE_PAGES },
 	{ .name = "mmap",
@@ -144,6 +146,7 @@ static void fill_pages(struct lab_export *to)
 	to->excl_origin = offsetof(struct lab_excl, origin);
 	to->excl_bits = offsetof(struct lab_excl, bits);
 	to->fault = (const char *)&lab_fault;
+	to->depot = (const char *)&lab_depot;
 	to->mem_base = (const char *)&lab_mem.base;
 	to->mem_block = (const char *)&lab_mem.block;
 	to->ready = ARRAY(lab_section_ready, LAB_NR_SECTIONS);
@@ -166,7 +169,7 @@ void lab_export_init(void)
 	to->rows = ARRAY(rows, sizeof(rows) / sizeof(*rows));
 	to->classes = ARRAY(lab_class, LAB_CLASS_END);
 	to->first_atomic = LAB_CLASS_ATOMIC;
-	to->stacks = ARRAY(lab_pcp_class, LAB_PCP_NR);
+	to->stacks = ARRAY(lab_pcp_class, LAB_PCP_ALL);
 	to->cpus = ARRAY(lab_pcp_area, LAB_NR_CPUS);
 	to->flow_at = LAB_FLOW_AT;
 	to->others = ARRAY(lab_flow_others, LAB_NR_FLOWS);

@@ -5,7 +5,7 @@
 #include "api/heap.h"
 #include "api/report.h"
 #include "base/probe.h"
-#include "diag/watch.h"
+#include "diag/sample.h"
 #include "gfp/alloc.h"
 #include "gfp/scope.h"
 #include "gfp/warn.h"
@@ -192,9 +192,16 @@ void *lab_malloc_watched(size_t align, size_t size, labyrinth_gfp_t gfp, lab_mal
 
 void *lab_malloc_slow(size_t size)
 {
-	return lab_is_watched() ? lab_malloc_watched(LAB_MALLOC_ALIGN, size, lab_malloc_gfp(),
-						     lab_malloc_any)
-				: lab_malloc_any(LAB_MALLOC_ALIGN, size);
+	void *ptr;
+
+	if (!lab_is_watched())
+		return lab_malloc_any(LAB_MALLOC_ALIGN, size);
+	if (size <= LAB_HOT_MAX && !lab_is_watched_closely()) {
+		ptr = lab_sample_pop(lab_class_of(size));
+		if (ptr)
+			return ptr;
+	}
+	return lab_malloc_watched(LAB_MALLOC_ALIGN, size, lab_malloc_gfp(), lab_malloc_any);
 }
 
 void lab_free_unstacked(void *ptr)

@@ -32,7 +32,7 @@ static int start(uint64_t watchers, uint64_t rate)
 		lab_trace_load();
 	lab_watch_start(watchers);
 	lab_sample_start(rate);
-	lab_word_set(&labyrinth_depot.rate, lab_sample_rate());
+	lab_word_set(lab_depot_word(&lab_depot.rate), lab_sample_rate());
 	return 0;
 }
 
@@ -75,7 +75,7 @@ LAB_PUBLIC int labyrinth_page_owner_dump(int fd)
 
 LAB_PUBLIC int labyrinth_object_owner_dump(int fd)
 {
-	return lab_is_sampled() ? lab_dump_objects(fd) : -EINVAL;
+	return is_owned() ? lab_dump_objects(fd) : -EINVAL;
 }
 
 /* ---- files ---- */
@@ -110,7 +110,7 @@ static void dump_file(uint64_t number, const char *kind, int (*dump)(int fd))
 	}
 	lab_line_str(&path, kind);
 	path.text[path.len] = '\0';
-	fd = lab_os_open(path.text, false);
+	fd = lab_os_open_output(path.text, true);
 	err = fd < 0 ? fd : dump(fd);
 	if (fd >= 0)
 		lab_os_close(fd);

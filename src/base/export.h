@@ -84,6 +84,7 @@ struct lab_export {
 	uint16_t block_bytes, block_bits, block_clean;	   /* of a block; 512 bits each, 1: free */
 	uint16_t excl_born, excl_zone, excl_nwords, excl_origin, excl_bits; /* in the head */
 	const char *fault; /* struct lab_export_fault, base/export_fault.h */
+	const char *depot; /* struct lab_export_depot, base/export_depot.h */
 };
 
 /*

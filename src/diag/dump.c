@@ -85,7 +85,7 @@ static void put_frame(void *arg, const char *line)
 static void put_stack(struct lab_dump *dump, lab_stack_t handle)
 {
 	const struct labyrinth_trace *trace = lab_warn_trace();
-	const struct lab_stack *stack = handle ? lab_depot_stack(handle) : NULL;
+	const struct lab_export_stack_sums *stack = handle ? lab_depot_stack(handle) : NULL;
 
 	if (stack && trace)
 		trace->name(stack->ips, (unsigned int)stack->n, false, put_frame, dump);

@@ -5,18 +5,19 @@
 #include "diag/sample.h"
 #include "gfp/warn_text.h"
 #include "os/file.h"
+#include "os/os.h"
 
 struct sums {
 	uint64_t live, live_bytes, total, total_bytes;
 };
 
 /* the figures of a stack; a free that has just overtaken us must not show as 2^64 */
-static struct sums read_sums(const struct lab_stack *stack)
+static struct sums read_sums(const struct lab_export_stack_sums *stack)
 {
-	struct sums sums = { .live = lab_word_get(&stack->live),
-			     .live_bytes = lab_word_get(&stack->live_bytes),
-			     .total = lab_word_get(&stack->total),
-			     .total_bytes = lab_word_get(&stack->total_bytes) };
+	struct sums sums = { .live = lab_word_get(lab_depot_word(&stack->live)),
+			     .live_bytes = lab_word_get(lab_depot_word(&stack->live_bytes)),
+			     .total = lab_word_get(lab_depot_word(&stack->total)),
+			     .total_bytes = lab_word_get(lab_depot_word(&stack->total_bytes)) };
 
 	if ((int64_t)sums.live <= 0 || (int64_t)sums.live_bytes <= 0)
 		sums.live = sums.live_bytes = 0;
@@ -32,7 +33,7 @@ static uint64_t live_estimate(const struct sums *sums)
 
 /* ---- heap_v2 ---- */
 
-static void add_up(const struct lab_stack *stack, void *arg)
+static void add_up(const struct lab_export_stack_sums *stack, void *arg)
 {
 	struct sums one = read_sums(stack), *all = arg;
 
@@ -54,7 +55,7 @@ static void put_sums(struct lab_dump *dump, const struct sums *sums)
 	lab_dump_str(dump, "] @");
 }
 
-static void put_heap_line(const struct lab_stack *stack, void *arg)
+static void put_heap_line(const struct lab_export_stack_sums *stack, void *arg)
 {
 	struct sums sums = read_sums(stack);
 	struct lab_dump *dump = arg;
@@ -72,7 +73,7 @@ static void put_heap_line(const struct lab_stack *stack, void *arg)
 
 static void put_maps(struct lab_dump *dump)
 {
-	int fd = lab_os_open("/proc/self/maps", true);
+	int fd = lab_os_open_input("/proc/self/maps");
 	long got;
 
 	lab_dump_str(dump, "\nMAPPED_LIBRARIES:\n");
@@ -116,7 +117,7 @@ static void put_leaf(void *arg, const char *name)
 	lab_dump_str(arg, name);
 }
 
-static void put_collapsed(const struct lab_stack *stack, void *arg)
+static void put_collapsed(const struct lab_export_stack_sums *stack, void *arg)
 {
 	const struct labyrinth_trace *trace = lab_warn_trace();
 	struct sums sums = read_sums(stack);
@@ -156,12 +157,12 @@ enum { LEAKS = 10 };
 struct leaks {
 	uint64_t bytes, objects, nstacks;
 	struct {
-		const struct lab_stack *stack;
+		const struct lab_export_stack_sums *stack;
 		uint64_t bytes;
 	} top[LEAKS];
 };
 
-static void see_leak(const struct lab_stack *stack, void *arg)
+static void see_leak(const struct lab_export_stack_sums *stack, void *arg)
 {
 	struct sums sums = read_sums(stack);
 	uint64_t bytes = live_estimate(&sums);
@@ -198,7 +199,8 @@ static void put_amount(struct lab_dump *dump, uint64_t bytes, uint64_t objects)
 	lab_dump_str(dump, " objects");
 }
 
-static void put_leak(struct lab_dump *dump, const struct lab_stack *stack, uint64_t bytes)
+static void put_leak(struct lab_dump *dump, const struct lab_export_stack_sums *stack,
+		     uint64_t bytes)
 {
 	const struct labyrinth_trace *trace = lab_warn_trace();
 	struct sums sums = read_sums(stack);

@@ -168,15 +168,15 @@ static lab_word_t *claim(uintptr_t key, struct slot **slot)
 /* the figures of a stack: @n objects more, @bytes more; less, if negative */
 static void account(lab_stack_t handle, int64_t n, int64_t bytes)
 {
-	struct lab_stack *stack = handle ? lab_depot_stack(handle) : NULL;
+	struct lab_export_stack_sums *stack = handle ? lab_depot_stack(handle) : NULL;
 
 	if (!stack)
 		return;
-	lab_word_add(&stack->live, (uint64_t)n);
-	lab_word_add(&stack->live_bytes, (uint64_t)bytes);
+	lab_word_add(lab_depot_word(&stack->live), (uint64_t)n);
+	lab_word_add(lab_depot_word(&stack->live_bytes), (uint64_t)bytes);
 	if (n > 0 && bytes > 0) {
-		lab_word_add(&stack->total, (uint64_t)n);
-		lab_word_add(&stack->total_bytes, (uint64_t)bytes);
+		lab_word_add(lab_depot_word(&stack->total), (uint64_t)n);
+		lab_word_add(lab_depot_word(&stack->total_bytes), (uint64_t)bytes);
 	}
 }
 

@@ -83,11 +83,10 @@ double lab_sample_scale(uint64_t n, uint64_t bytes)
 /* ---- counting ---- */
 
 /*
- * One object of @bytes passes, and up to @room more that are counted in advance:
- * *ahead receives how many.  Return: is it due.
+ * @n units of @unit bytes pass, and up to @room more that are counted in advance:
+ * *ahead receives how many.  Return: is one of these due.
  */
-static bool pass(lab_word_t *left, size_t bytes, uint64_t unit, unsigned int room,
-		 unsigned int *ahead)
+static bool pass(lab_word_t *left, size_t n, size_t unit, unsigned int room, unsigned int *ahead)
 {
 	uint64_t old, now;
 	bool due;
@@ -95,8 +94,8 @@ static bool pass(lab_word_t *left, size_t bytes, uint64_t unit, unsigned int roo
 	do {
 		old = lab_word_get(left);
 		now = old ? old - 1 : (uint64_t)(draw() / (double)unit);
-		due = now < bytes / unit;
-		now = due ? (uint64_t)(draw() / (double)unit) : now - bytes / unit;
+		due = now < n;
+		now = due ? (uint64_t)(draw() / (double)unit) : now - n;
 		*ahead = now < room ? (unsigned int)now : room;
 	} while (!lab_word_swap(left, old, now - *ahead + 1));
 	return due;
@@ -133,18 +132,59 @@ static unsigned int refill(unsigned int cls, unsigned int n)
 	return n;
 }
 
+/* objects that lab_sample_pop() moves at once */
+enum { FILL = 33 };
+
+static bool step_less(uint64_t *raw, uint64_t n)
+{
+	*raw = *raw > n ? *raw - n : 1;
+	return true;
+}
+
+/* else malloc() does not look at those stacks, and each object comes here by itself */
+static bool is_metered(unsigned int cls)
+{
+	uint64_t gate;
+
+	return LAB_PCP_METERED(cls) && lab_gate_open(&lab_hot_gate, &gate);
+}
+
+void *lab_sample_pop(unsigned int cls)
+{
+	lab_word_t *left = &until[lab_pcp_cpu()][cls];
+	uint64_t now = lab_word_get(left);
+	void *chunk[FILL], *ptr;
+	unsigned int want, got, put;
+
+	/* 1: the next one is due */
+	if (now <= 1 || !is_metered(cls))
+		return NULL;
+	want = 1 + lab_pcp_class[LAB_PCP_METER(cls)].cap;
+	want = want < FILL ? want : FILL;
+	got = lab_pcp_pop_many(cls, chunk, now - 1 < want ? (unsigned int)now - 1 : want);
+	if (!got)
+		return NULL;
+	ptr = chunk[--got];
+	put = got ? lab_pcp_push_many(LAB_PCP_METER(cls), chunk, got) : 0;
+	for (; put < got; got--)
+		give_back(cls, chunk[got - 1]);
+	/* others may have counted meanwhile: never below what is due next */
+	if (!lab_word_swap(left, now, now - put - 1))
+		(void)lab_word_step(left, &now, step_less, put + 1, memory_order_relaxed,
+				    memory_order_relaxed);
+	lab_byte_set(lab_live_byte(ptr, lab_hot_kind[cls].shift), lab_live_value(ptr));
+	return ptr;
+}
+
 static bool class_due(unsigned int cls)
 {
 	lab_word_t *left = &until[lab_pcp_cpu()][cls];
 	unsigned int room = 0, ahead, none;
-	uint64_t gate;
 	bool due;
 
-	/* else malloc() does not look there, and each object comes here by itself */
-	if (LAB_PCP_METERED(cls) && lab_gate_open(&lab_hot_gate, &gate))
+	if (is_metered(cls))
 		room = lab_pcp_class[LAB_PCP_METER(cls)].cap;
-	/* in units of one object; an object of n bytes passes as one */
-	due = pass(left, lab_class_bytes(cls), lab_class_bytes(cls), room, &ahead);
+	due = pass(left, 1, lab_class_bytes(cls), room, &ahead);
 	none = refill(cls, ahead);
 	if (none)
 		lab_word_add(left, none);
@@ -170,19 +210,22 @@ static LAB_NOINLINE lab_stack_t stack_here(void)
 }
 
 static LAB_NOINLINE void record(void *ptr, const struct lab_request *request, size_t bytes,
-				bool sampled)
+				bool sampled, bool who)
 {
 	struct lab_owner owner = { .address = (uintptr_t)ptr,
 				   .bytes = bytes,
-				   .ns = lab_os_clock_ns(),
 				   .gfp = request->gfp,
-				   .pid = (uint32_t)lab_os_gettid(),
-				   .tgid = (uint32_t)lab_getpid(),
 				   .order = (int16_t)request->order,
 				   .sampled = sampled };
 
 	owner.stack = stack_here();
-	lab_os_task_name(owner.comm);
+	/* four system calls that a profile can do without */
+	if (who) {
+		owner.ns = lab_os_clock_ns();
+		owner.pid = (uint32_t)lab_os_gettid();
+		owner.tgid = (uint32_t)lab_getpid();
+		lab_os_task_name(owner.comm);
+	}
 	lab_owner_add(&owner);
 }
 
@@ -203,5 +246,5 @@ void lab_sample_alloc(void *ptr, const struct lab_request *request, bool owner)
 	if (due && is_class)
 		lab_byte_set(lab_live_byte(ptr, lab_hot_kind[kind].shift), lab_live_marked(ptr));
 	if (due || (owner && request->order != LAB_OBJECT))
-		record(ptr, request, bytes, due);
+		record(ptr, request, bytes, due, owner);
 }

@@ -38,6 +38,17 @@ uint64_t lab_sample_rate(void);
 void lab_sample_alloc(void *ptr, const struct lab_request *request, bool owner);
 
 /**
+ * lab_sample_pop() - the next object for malloc(), while none is due
+ * @cls: of a size up to LAB_HOT_MAX
+ *
+ * Its stack is filled on the way.  What a sampled malloc() costs more is this.
+ *
+ * Context: MT-Safe, AS-Safe.  Bounded.  No system call.
+ * Return:  the object, live; NULL: one is due, or there are none at hand.
+ */
+void *lab_sample_pop(unsigned int cls);
+
+/**
  * lab_sample_scale() - how many objects stand behind those that were sampled
  *
  * Return: what the figures of a stack are to be multiplied by.

@@ -3,39 +3,35 @@
 #include "os/file.h"
 #include "os/os.h"
 
-enum { UNIT = 8 };
-
-struct labyrinth_depot labyrinth_depot = { .magic = LAB_DEPOT_MAGIC,
-					   .version = LAB_DEPOT_VERSION,
-					   .nheads = LAB_DEPOT_HEADS,
-					   .units = LAB_DEPOT_BYTES / UNIT };
+struct lab_export_depot lab_depot = { .version = LAB_EXPORT_DEPOT_VERSION,
+				      .bytes = sizeof(lab_depot) };
 
 int lab_depot_init(void)
 {
 	uintptr_t at;
 	int err;
 
-	if (lab_word_get(&labyrinth_depot.heads))
+	if (lab_word_get(lab_depot_word(&lab_depot.memory)))
 		return 0;
 	err = lab_os_reserve(LAB_DEPOT_BYTES, &at);
 	if (err)
 		return err;
 	lab_os_name(at, LAB_DEPOT_BYTES, "labyrinth-depot");
 	/* the heads come first: no handle is 0 */
-	lab_word_set(&labyrinth_depot.used, LAB_DEPOT_HEADS);
-	if (!lab_word_swap(&labyrinth_depot.heads, 0, at))
+	lab_word_set(lab_depot_word(&lab_depot.used), LAB_DEPOT_HEADS);
+	if (!lab_word_swap(lab_depot_word(&lab_depot.memory), 0, at))
 		(void)lab_os_unmap(at, LAB_DEPOT_BYTES);
 	return 0;
 }
 
 static uintptr_t base(void)
 {
-	return lab_word_get(&labyrinth_depot.heads);
+	return lab_word_get(lab_depot_word(&lab_depot.memory));
 }
 
-struct lab_stack *lab_depot_stack(lab_stack_t handle)
+struct lab_export_stack_sums *lab_depot_stack(lab_stack_t handle)
 {
-	return (struct lab_stack *)(base() + (uintptr_t)handle * UNIT);
+	return (struct lab_export_stack_sums *)(base() + (uintptr_t)handle * LAB_DEPOT_UNIT);
 }
 
 static uint32_t hash_of(const uintptr_t *ips, unsigned int n)
@@ -48,7 +44,7 @@ static uint32_t hash_of(const uintptr_t *ips, unsigned int n)
 	return (uint32_t)(hash >> 32);
 }
 
-static bool is_same(const struct lab_stack *stack, uint32_t hash, const uintptr_t *ips,
+static bool is_same(const struct lab_export_stack_sums *stack, uint32_t hash, const uintptr_t *ips,
 		    unsigned int n)
 {
 	unsigned int i;
@@ -74,7 +70,7 @@ static lab_stack_t find(lab_stack_t first, lab_stack_t last, uint32_t hash, cons
 
 static bool step_take(uint64_t *raw, uint64_t units)
 {
-	if (*raw + units > LAB_DEPOT_BYTES / UNIT)
+	if (*raw + units > LAB_DEPOT_BYTES / LAB_DEPOT_UNIT)
 		return false;
 	*raw += units;
 	return true;
@@ -83,13 +79,14 @@ static bool step_take(uint64_t *raw, uint64_t units)
 /* a new one, in no list yet */
 static lab_stack_t make(uint32_t hash, const uintptr_t *ips, unsigned int n)
 {
-	struct lab_stack *stack;
+	struct lab_export_stack_sums *stack;
 	uint64_t at;
 	unsigned int i;
 
-	if (!lab_word_step(&labyrinth_depot.used, &at, step_take, sizeof(*stack) / UNIT + n,
-			   memory_order_relaxed, memory_order_relaxed)) {
-		lab_word_add(&labyrinth_depot.refused, 1);
+	if (!lab_word_step(lab_depot_word(&lab_depot.used), &at, step_take,
+			   sizeof(*stack) / LAB_DEPOT_UNIT + n, memory_order_relaxed,
+			   memory_order_relaxed)) {
+		lab_word_add(lab_depot_word(&lab_depot.refused), 1);
 		return 0;
 	}
 	stack = lab_depot_stack((lab_stack_t)at);
@@ -129,11 +126,11 @@ lab_stack_t lab_depot_save(const uintptr_t *ips, unsigned int n)
 			    head, &first, ours, memory_order_acq_rel, memory_order_acquire))
 			break;
 	}
-	lab_word_add(&labyrinth_depot.nstacks, 1);
+	lab_word_add(lab_depot_word(&lab_depot.nstacks), 1);
 	return ours;
 }
 
-void lab_depot_each(void (*see)(const struct lab_stack *stack, void *arg), void *arg)
+void lab_depot_each(void (*see)(const struct lab_export_stack_sums *stack, void *arg), void *arg)
 {
 	const lab_word_t *heads = (const lab_word_t *)base();
 	lab_stack_t at;

@@ -47,7 +47,7 @@ void lab_watch_alloc(void *ptr, const struct lab_request *request)
 {
 	uint64_t on = lab_word_get(&lab_watchers);
 
-	if (watches(LAB_WATCH_FILL))
+	if (on & LAB_WATCH_FILL)
 		lab_fill_alloc(ptr, request);
 	if (on & LAB_WATCH_BY_SAMPLES)
 		lab_sample_alloc(ptr, request, on & LAB_WATCH_OWNER);
@@ -78,10 +78,10 @@ void *lab_watch_next(bool short_of)
 
 void lab_watch_free_pages(void *page, unsigned int order)
 {
-	if (watches(LAB_WATCH_FILL))
-		lab_fill_free_pages(page, order);
 	if (lab_is_sampled())
 		lab_owner_remove(page, (int)order);
+	if (watches(LAB_WATCH_FILL))
+		lab_fill_free_pages(page, order);
 }
 
 void lab_watch_forget(const void *ptr)

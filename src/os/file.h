@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files for dumps, plain memory beside all zones, the time, and one signal. */
+/* Files for dumps, plain memory beside all zones, the time. */
 #ifndef LAB_OS_FILE_H
 #define LAB_OS_FILE_H
 
@@ -13,8 +13,8 @@
  */
 LAB_NODISCARD int lab_os_reserve(size_t bytes, uintptr_t *addr);
 
-/** lab_os_open() - a new file to write, or with @read one to read; -errno; no cancellation point */
-int lab_os_open(const char *path, bool read);
+/** lab_os_open_input() - open a file to read; -errno; no cancellation point */
+int lab_os_open_input(const char *path);
 
 /** lab_os_open_output() - open a file to write, made if there is none; closed on exec
  * @anew: what it holds goes; else all is written at its end

@@ -21,11 +21,9 @@ int lab_os_reserve(size_t bytes, uintptr_t *addr)
 	return 0;
 }
 
-int lab_os_open(const char *path, bool read)
+int lab_os_open_input(const char *path)
 {
-	int flags = read ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW;
-
-	return (int)lab_sys6(SYS_openat, AT_FDCWD, (long)path, flags | O_CLOEXEC, 0600, 0, 0);
+	return (int)lab_sys6(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
 }
 
 int lab_os_open_output(const char *path, bool anew)

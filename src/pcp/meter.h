@@ -2,7 +2,7 @@
 #ifndef LAB_PCP_METER_H
 #define LAB_PCP_METER_H
 
-#include "pcp/pcp.h"
+#include "pcp/flow.h"
 
 /*
  * Stacks that malloc() pops from while somebody samples, diag/sample.c: of each size up
@@ -15,11 +15,13 @@
 #define LAB_METER_GROUP(cls, first, start)                                                         \
 	((start) + ((cls) - (first)) * 8u * (LAB_METER_CAP(first) + 1u))
 #define LAB_METER_STACK(cls)                                                                       \
-	((cls) <= 8u	? LAB_METER_GROUP(cls, 1u, 47360u)                                         \
-	 : (cls) <= 24u ? LAB_METER_GROUP(cls, 9u, 51520u)                                         \
-	 : (cls) <= 40u ? LAB_METER_GROUP(cls, 25u, 55744u)                                        \
-	 : (cls) <= 48u ? LAB_METER_GROUP(cls, 41u, 57920u)                                        \
-			: 58496u)
+	((cls) <= 8u	? LAB_METER_GROUP(cls, 1u, 49024u)                                         \
+	 : (cls) <= 24u ? LAB_METER_GROUP(cls, 9u, 53184u)                                         \
+	 : (cls) <= 40u ? LAB_METER_GROUP(cls, 25u, 57408u)                                        \
+	 : (cls) <= 48u ? LAB_METER_GROUP(cls, 41u, 59584u)                                        \
+			: 60160u)
+static_assert(LAB_FLOW_AT + LAB_NR_FLOWS * sizeof(struct lab_flow) <= LAB_METER_STACK(1u),
+	      "behind the counters");
 static_assert(LAB_PCP_METER(LAB_PCP_PAGE) + 1 == LAB_PCP_ALL, "each has its place in the table");
 
 #endif /* LAB_PCP_METER_H */
