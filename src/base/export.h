@@ -30,8 +30,7 @@ struct lab_export_array {
 
 /*
  * A line of the statistics: objects of one size, or of one use.
- *   taken, given  the per-CPU counters of row @flow, and those of no CPU; of atomic classes,
- *                 words of the cache
+ *   taken, given  counters of row @flow, per CPU and of none; of atomic classes, the cache's
  *   stacked       of stacks @stack and following, @nstacks of them: an entry of the nth counts n;
  *                 and of stack @also
  *   bytes         active * @size; or pages, by the counters of row @pages
