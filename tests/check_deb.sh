@@ -66,7 +66,7 @@ what "the README's example: compiles with pkg-config, runs" 'cd /root
 what "an installed example, preloaded" 'cd /root
 	gcc -O2 -o handler_malloc /usr/share/doc/liblabyrinth-dev/examples/handler_malloc.c
 	LD_PRELOAD=liblabyrinth-preload.so ./handler_malloc 1 | grep "^survived"'
-what "labyrinth run --stats" 'labyrinth run --stats -- sh -c : 2>&1 | grep "labyrinth stats: .*zone heap"'
+what "labyrinth run --stats" 'labyrinth run --stats -- perl -e 1 2>&1 | grep "labyrinth stats: .*zone heap"'
 what "labyrinth run --opt check_free=0, trace=1: silent" '
 	[ -z "$(labyrinth run --opt check_free=0 -- true 2>&1)" ]
 	[ -z "$(labyrinth run --opt trace=1 -- true 2>&1)" ]'
