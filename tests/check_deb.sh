@@ -70,7 +70,7 @@ what "labyrinth run --stats" 'labyrinth run --stats -- perl -e 1 2>&1 | grep "la
 what "labyrinth run --opt check_free=0, trace=1: silent" '
 	[ -z "$(labyrinth run --opt check_free=0 -- true 2>&1)" ]
 	[ -z "$(labyrinth run --opt trace=1 -- true 2>&1)" ]'
-what "man labyrinth" 'man labyrinth | grep "run a program with Labyrinth as its malloc"'
+what "man labyrinth" 'man labyrinth | grep "labyrinth run"'
 what "man 7 labyrinth" 'man 7 labyrinth | grep "double free of ADDR"'
 what "man of a name that has no page of its own" 'man labyrinth_alloc_page | grep "LABYRINTH_ALLOC_PAGES(3)"'
 what "man -k" 'mandb -q; man -k labyrinth_mempool_alloc | grep "pools that"'
