@@ -97,7 +97,7 @@ static void test_free_of_many_objects_retires_most_slabs(void **state)
 	assert_true(lab_cache_slabs(4) >= 60);
 	for (i = 0; i < MANY; i++)
 		object_free(4, ptrs[i]);
-	/* 256 objects, 4 slabs' worth, may lie on the stack */
+	/* 512 objects, 8 slabs' worth, may lie on the stack */
 	assert_in_range(lab_cache_slabs(4), 1, 20);
 	lab_cache_trim();
 	assert_true(lab_cache_slabs(4) <= 1);

@@ -34,7 +34,7 @@ struct lab_flow {
 };
 
 /* where a CPU's rows begin in its area: behind the stacks of atomic requests, resident */
-#define LAB_FLOW_AT 47424u
+#define LAB_FLOW_AT 55616u
 
 /* What could not be told of one CPU: before start-up, in a storm of signals, in vfork(). */
 extern LAB_HIDDEN struct lab_flow lab_flow_others[LAB_NR_FLOWS];

@@ -10,16 +10,15 @@
  */
 #define LAB_PCP_METERED(cls) ((cls) <= 48u || (cls) == LAB_PCP_PAGE)
 #define LAB_PCP_METER(cls)   ((cls) == LAB_PCP_PAGE ? LAB_PCP_NR + 48u : LAB_PCP_NR - 1u + (cls))
-#define LAB_METER_CAP(cls)                                                                         \
-	((cls) <= 8u ? 64u : (cls) <= 24u ? 32u : (cls) <= 40u ? 16u : (cls) <= 48u ? 8u : 16u)
+#define LAB_METER_CAP(cls)   ((cls) <= 8u ? 32u : (cls) <= 40u ? 16u : (cls) <= 48u ? 8u : 16u)
 #define LAB_METER_GROUP(cls, first, start)                                                         \
 	((start) + ((cls) - (first)) * 8u * (LAB_METER_CAP(first) + 1u))
 #define LAB_METER_STACK(cls)                                                                       \
-	((cls) <= 8u	? LAB_METER_GROUP(cls, 1u, 49024u)                                         \
-	 : (cls) <= 24u ? LAB_METER_GROUP(cls, 9u, 53184u)                                         \
-	 : (cls) <= 40u ? LAB_METER_GROUP(cls, 25u, 57408u)                                        \
-	 : (cls) <= 48u ? LAB_METER_GROUP(cls, 41u, 59584u)                                        \
-			: 60160u)
+	((cls) <= 8u	? LAB_METER_GROUP(cls, 1u, 57216u)                                         \
+	 : (cls) <= 24u ? LAB_METER_GROUP(cls, 9u, 59328u)                                         \
+	 : (cls) <= 40u ? LAB_METER_GROUP(cls, 25u, 61504u)                                        \
+	 : (cls) <= 48u ? LAB_METER_GROUP(cls, 41u, 63680u)                                        \
+			: 64256u)
 static_assert(LAB_FLOW_AT + LAB_NR_FLOWS * sizeof(struct lab_flow) <= LAB_METER_STACK(1u),
 	      "behind the counters");
 static_assert(LAB_PCP_METER(LAB_PCP_PAGE) + 1 == LAB_PCP_ALL, "each has its place in the table");

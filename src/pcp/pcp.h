@@ -28,12 +28,14 @@
 #define LAB_PCP_ALL   142u /* with those of pcp/meter.h */
 
 /*
- * Entries per stack: at most 32 KiB of the smallest objects, 64 KiB of any
- * slab class up to 2 KiB, 256 KiB of the others, 1 MiB of pages.  Of the small
+ * Entries per stack: at most 32 KiB of objects up to 128 bytes, 64 KiB of any slab
+ * class up to 2 KiB, 256 KiB of the others, 1 MiB of pages.  Of the small
  * exclusive zone a quarter, as a thread that is frozen at a stack keeps all of it.
  */
 #define LAB_PCP_CAP(cls)                                                                           \
-	((cls) <= 8u ? 256u : /* 16 .. 128 bytes */                                                \
+	((cls) <= 4u ? 512u : /* 16 .. 64 bytes */                                                 \
+		 (cls) <= 8u ? 256u                                                                \
+			     : /* 80 .. 128 */                                                     \
 		 (cls) <= 24u ? 128u                                                               \
 			      : /* 144 .. 512 */                                                   \
 		 (cls) <= 40u ? 32u                                                                \
@@ -49,25 +51,22 @@
 	 : (cls) == 77u	      ? 64u                                                                \
 			      : 4u)
 
-/* where the stacks of one size group begin, and how far apart they are */
 #define LAB_PCP_GROUP(cls, first, start)                                                           \
 	((start) + ((cls) - (first)) * 8u * (LAB_PCP_CAP(first) + 1u))
-/*
- * Offset of a stack's header from the start of its CPU's area, bytes.  Pages
- * have theirs at 0x208 modulo 4096, see ORIGIN in page/reserve.c.
- */
+/* Bytes from a CPU's area to a stack; of pages 0x208 modulo 4096, see ORIGIN in page/reserve.c. */
 #define LAB_PCP_STACK(cls)                                                                         \
-	((cls) <= 8u	? LAB_PCP_GROUP(cls, 1u, 64u)                                              \
-	 : (cls) <= 24u ? LAB_PCP_GROUP(cls, 9u, 16640u)                                           \
-	 : (cls) <= 40u ? LAB_PCP_GROUP(cls, 25u, 33216u)                                          \
-	 : (cls) <= 56u ? LAB_PCP_GROUP(cls, 41u, 37504u)                                          \
-	 : (cls) <= 72u ? LAB_PCP_GROUP(cls, 57u, 39744u)                                          \
-	 : (cls) == 73u ? 41480u                                                                   \
-	 : (cls) == 74u ? 45576u                                                                   \
+	((cls) <= 4u	? LAB_PCP_GROUP(cls, 1u, 64u)                                              \
+	 : (cls) <= 8u	? LAB_PCP_GROUP(cls, 5u, 16512u)                                           \
+	 : (cls) <= 24u ? LAB_PCP_GROUP(cls, 9u, 24832u)                                           \
+	 : (cls) <= 40u ? LAB_PCP_GROUP(cls, 25u, 41408u)                                          \
+	 : (cls) <= 56u ? LAB_PCP_GROUP(cls, 41u, 45696u)                                          \
+	 : (cls) <= 72u ? LAB_PCP_GROUP(cls, 57u, 47936u)                                          \
+	 : (cls) == 73u ? 49672u                                                                   \
+	 : (cls) == 74u ? 53768u                                                                   \
 	 : (cls) == 75u ? LAB_PCP_WIPED + 1048u                                                    \
-	 : (cls) == 76u ? 46104u                                                                   \
-	 : (cls) == 77u ? 46240u                                                                   \
-			: LAB_PCP_GROUP(cls, 78u, 46760u))
+	 : (cls) == 76u ? 54296u                                                                   \
+	 : (cls) == 77u ? 54432u                                                                   \
+			: LAB_PCP_GROUP(cls, 78u, 54952u))
 
 /*
  * Exclusive pages have their stacks in areas of their own, a second row of them,

@@ -49,6 +49,9 @@ static bool unlist_slab(unsigned int cls, lab_pfn_t *pfn)
 
 /* ---- retirement ---- */
 
+/* frames of slabs without an object in use that make a sweep worth while */
+enum { WORTH_FRAMES = 8 };
+
 /* true if the slab is no more; else the caller stays responsible */
 static bool retire_slab(unsigned int cls, lab_pfn_t pfn)
 {
@@ -59,8 +62,8 @@ static bool retire_slab(unsigned int cls, lab_pfn_t pfn)
 	return true;
 }
 
-/* one slab that is all free may stay, for the next request */
-static void sweep(unsigned int cls, unsigned int keep)
+/* @keep slabs that are all free may stay, for the next requests */
+static void sweep(unsigned int cls, uint64_t keep)
 {
 	struct cache *cache = &caches[cls];
 	uint64_t from = lab_word_add(&cache->sweep, 1) & 1;
@@ -71,23 +74,29 @@ static void sweep(unsigned int cls, unsigned int keep)
 	while (left-- > 0 && lab_lifo_pop(&cache->partial[from], &pfn, slab_link)) {
 		union lab_slab_word w = { .raw = lab_word_get(&lab_frame_at(pfn)->word) };
 
-		if (w.free == lab_class[cls].nobj && keep-- == 0) {
-			keep = 0;
-			if (retire_slab(cls, pfn))
+		if (w.free == lab_class[cls].nobj) {
+			if (keep)
+				keep--;
+			else if (retire_slab(cls, pfn))
 				continue;
 		}
 		lab_lifo_push(&cache->partial[!from], pfn, slab_link);
 	}
 }
 
-/* A sweep costs as much as the list is long: let an eighth of it be worth it. */
+/*
+ * A sweep costs as much as the list is long: let an eighth of it be worth it, and
+ * 32 KiB.  Half of these stay: what a program takes and drops again and again is
+ * not cut up and put together each time.
+ */
 static void note_all_free(unsigned int cls)
 {
 	struct cache *cache = &caches[cls];
 	uint64_t n = lab_word_add(&cache->all_free, 1) + 1;
+	uint64_t some = WORTH_FRAMES >> lab_class[cls].order;
 
-	if (n >= 4 && n * 8 >= lab_word_get(&cache->nslabs))
-		sweep(cls, 1);
+	if (n >= (some < 2 ? 2 : some) && n * 8 >= lab_word_get(&cache->nslabs))
+		sweep(cls, some / 2);
 }
 
 static void settle_gift(unsigned int cls, lab_pfn_t pfn, enum lab_slab_gift gift)
@@ -185,66 +194,82 @@ void *lab_cache_alloc(unsigned int cls)
 
 /* objects on their way back, gathered as long as they share a bitmap word */
 struct gather {
-	unsigned int n; /* since they were counted */
-	lab_pfn_t pfn;
+	unsigned int n; /* of all words */
+	uintptr_t slab; /* address of the one they lie in */
 	unsigned int word;
 	uint64_t mask;
 };
 
-static void gather_flush(unsigned int cls, struct gather *g)
+static void gather_flush(unsigned int cls, const struct gather *g)
 {
+	lab_pfn_t pfn = lab_pfn_of((void *)g->slab);
+
 	if (g->mask)
-		settle_gift(cls, g->pfn, lab_slab_give(g->pfn, g->word, g->mask));
-	g->mask = 0;
+		settle_gift(cls, pfn, lab_slab_give(pfn, g->word, g->mask));
 }
 
-static void gather_add(unsigned int cls, struct gather *g, void *ptr)
+static struct gather gather_many(unsigned int cls, struct gather g, void *const *ptr,
+				 unsigned int n)
 {
-	lab_pfn_t pfn = lab_slab_of(ptr, cls);
-	unsigned int index = lab_slab_index(ptr, cls);
+	const uint64_t recip = lab_class[cls].recip;
+	const uintptr_t bytes = LAB_PAGE_BYTES << lab_class[cls].order;
+	unsigned int i, index;
+	uintptr_t offset, slab = g.slab;
 
-	if (pfn != g->pfn || index / 64 != g->word)
-		gather_flush(cls, g);
-	g->n++;
-	g->pfn = pfn;
-	g->word = index / 64;
-	g->mask |= 1ull << index % 64;
-}
-
-static void gather_end(unsigned int cls, struct gather *g)
-{
-	gather_flush(cls, g);
-	if (g->n)
-		lab_flow_gave(cls, g->n);
-	g->n = 0;
+	/* their slabs' words are cold where frees are far apart: ask for all of them first */
+	for (i = 0; i < n; i++) {
+		if ((uintptr_t)ptr[i] - slab < bytes)
+			continue;
+		slab = (uintptr_t)lab_frame_address(lab_slab_of(ptr[i], cls));
+		__builtin_prefetch(lab_frame_at(lab_pfn_of((void *)slab)), 1);
+	}
+	for (i = 0; i < n; i++) {
+		offset = (uintptr_t)ptr[i] - g.slab;
+		if (offset >= bytes) {
+			gather_flush(cls, &g);
+			g.slab = (uintptr_t)lab_frame_address(lab_slab_of(ptr[i], cls));
+			g.mask = 0;
+			offset = (uintptr_t)ptr[i] - g.slab;
+		}
+		index = (unsigned int)(offset * recip >> LAB_RECIP_SHIFT);
+		if (index / 64 != g.word) {
+			gather_flush(cls, &g);
+			g.word = index / 64;
+			g.mask = 0;
+		}
+		g.mask |= 1ull << index % 64;
+	}
+	g.n += n;
+	return g;
 }
 
 /* stack space for this many pointers is what a flush may cost */
-enum { FLUSH_CHUNK = 16 };
+enum { FLUSH_CHUNK = 32 };
 
-static void flush_stack(unsigned int cls, struct gather *g, unsigned int n)
+/* up to @n objects from the stack to their slabs, and @ptr if it is not NULL */
+static void flush_stack(unsigned int cls, void *ptr, unsigned int n)
 {
+	struct gather g = { .mask = 0 };
 	void *chunk[FLUSH_CHUNK];
-	unsigned int got, i;
+	unsigned int got;
 
-	while (n > 0) {
+	if (ptr)
+		g = gather_many(cls, g, &ptr, 1);
+	for (; n > 0; n -= got) {
 		got = lab_pcp_pop_many(cls, chunk, n < FLUSH_CHUNK ? n : FLUSH_CHUNK);
-		for (i = 0; i < got; i++)
-			gather_add(cls, g, chunk[i]);
 		if (!got)
-			return;
-		n -= got;
+			break;
+		g = gather_many(cls, g, chunk, got);
 	}
+	gather_flush(cls, &g);
+	if (g.n)
+		lab_flow_gave(cls, g.n);
 }
 
 void lab_cache_free(unsigned int cls, void *ptr)
 {
-	struct gather g = { .mask = 0 };
-
 	LAB_PROBE2(flush, cls, lab_class[cls].size);
-	gather_add(cls, &g, ptr);
-	flush_stack(cls, &g, lab_pcp_batch(cls));
-	gather_end(cls, &g);
+	flush_stack(cls, ptr, lab_pcp_batch(cls));
 }
 
 void lab_cache_give(unsigned int cls, void *ptr)
@@ -263,11 +288,9 @@ void lab_cache_give(unsigned int cls, void *ptr)
 void lab_cache_trim(void)
 {
 	unsigned int cls;
-	struct gather g = { .mask = 0 };
 
 	for (cls = 1; cls < LAB_NR_CLASSES; cls++) {
-		flush_stack(cls, &g, lab_pcp_class[cls].cap);
-		gather_end(cls, &g);
+		flush_stack(cls, NULL, lab_pcp_class[cls].cap);
 		sweep(cls, 0);
 		sweep(cls, 0);
 	}

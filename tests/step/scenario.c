@@ -129,9 +129,12 @@ static void set_up_sweep(const struct scenario *s)
 	static unsigned int found;
 	unsigned int cls = class_of(s->size), n, i;
 	uint64_t slabs;
-	int ids[2048];
+	int ids[4096];
 
-	n = lab_class[cls].nobj * 6 + stack_cap(cls);
+	/* slabs that are all free are kept up to a number */
+	n = lab_class[cls].nobj * 10 + stack_cap(cls);
+	if (n >= 4096)
+		fail("setup: too many blocks");
 	for (i = 0; i <= n; i++)
 		ids[i] = take_light(s->size);
 	for (i = 0; !found && i < n; i++) {
