@@ -320,6 +320,60 @@ undo:
 	return false;
 }
 
+/* the first bit at or after @at that is @set; LAB_BLOCK_FRAMES: there is none */
+static unsigned int next_bit(const lab_word_t *bits, unsigned int at, bool set)
+{
+	uint64_t seen;
+
+	for (; at < LAB_BLOCK_FRAMES; at = (at | 63) + 1) {
+		seen = lab_word_get(&bits[at / 64]);
+		seen = (set ? seen : ~seen) >> at % 64;
+		if (seen)
+			return at + lab_ctz(seen);
+	}
+	return LAB_BLOCK_FRAMES;
+}
+
+/* where the first @n adjacent free frames seem to begin; LAB_BLOCK_FRAMES: nowhere */
+static unsigned int find_fit(const lab_word_t *bits, unsigned int n)
+{
+	unsigned int at = 0, end;
+
+	for (;;) {
+		at = next_bit(bits, at, true);
+		if (at + n > LAB_BLOCK_FRAMES)
+			return LAB_BLOCK_FRAMES;
+		end = next_bit(bits, at, false);
+		if (end - at >= n)
+			return at;
+		at = end;
+	}
+}
+
+/* others took what we had seen: after so many turns it is "not now" */
+enum { FIT_TURNS = 4 };
+
+bool lab_block_take_fit(size_t index, enum lab_zone_id zone, unsigned int n, struct lab_frames *out)
+{
+	struct lab_block *block = lab_block_at(index);
+	unsigned int turn, first;
+
+	if (n == LAB_BLOCK_FRAMES)
+		return lab_block_take_run(index, zone, LAB_BLOCK_ORDER, out);
+	for (turn = 0; turn < FIT_TURNS; turn++) {
+		union lab_block_word w = { .raw = lab_word_get(&block->word) };
+
+		if (w.zone != zone || w.free < n)
+			return false;
+		first = find_fit(block->bits, n);
+		if (first == LAB_BLOCK_FRAMES)
+			return false;
+		if (lab_block_take_at(index, zone, first, n, out))
+			return true;
+	}
+	return false;
+}
+
 /* ---- give ---- */
 
 void lab_block_give_mask(size_t index, unsigned int word, uint64_t mask)

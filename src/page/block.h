@@ -97,6 +97,15 @@ LAB_NODISCARD bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsig
 				      struct lab_frames *out);
 
 /**
+ * lab_block_take_fit() - take @n adjacent frames, wherever they begin
+ * @n: 1 .. 512
+ *
+ * As above.  The lowest that fit.
+ */
+LAB_NODISCARD bool lab_block_take_fit(size_t index, enum lab_zone_id zone, unsigned int n,
+				      struct lab_frames *out);
+
+/**
  * lab_block_take_at() - take @n frames from frame @first of the block, exactly
  * @n: 1 .. 512 - @first
  */

@@ -80,13 +80,16 @@ static void heap_took(unsigned int n, unsigned int nclean)
 /* What a search is after; one shape, so that there is one search. */
 struct want {
 	unsigned int some;  /* nonzero: that many single frames */
-	unsigned int order; /* else one run of 2^order */
+	unsigned int fit;   /* else, nonzero: so many adjacent ones */
+	unsigned int order; /* else one run of 2^order, aligned to its size */
 };
 
 static unsigned int block_take(size_t block, const struct want *want, struct lab_frames *out)
 {
 	if (want->some)
 		return lab_block_take_some(block, LAB_ZONE_HEAP, want->some, out);
+	if (want->fit)
+		return lab_block_take_fit(block, LAB_ZONE_HEAP, want->fit, out) ? want->fit : 0;
 	return lab_block_take_run(block, LAB_ZONE_HEAP, want->order, out) ? 1u << want->order : 0;
 }
 
@@ -210,7 +213,9 @@ int lab_heap_map_some(size_t want)
 /* free frames that a search missed: another context has them in hand for a moment */
 static bool has_free(const struct want *want)
 {
-	return (int64_t)lab_word_get(&heap->free) >= (want->some ? 1 : 1 << want->order);
+	unsigned int n = want->some ? 1 : want->fit ? want->fit : 1u << want->order;
+
+	return (int64_t)lab_word_get(&heap->free) >= (int64_t)n;
 }
 
 /* searches after growth was refused, before the caller gets NULL */
@@ -255,10 +260,13 @@ unsigned int lab_heap_take_some(unsigned int want_frames, struct lab_frames *out
 bool lab_heap_take_run(unsigned int n, unsigned int align_order, struct lab_frames *out)
 {
 	unsigned int order = lab_order_of(n);
-	struct want want = { .order = order > align_order ? order : align_order };
+	struct want want = { .fit = align_order ? 0 : n,
+			     .order = order > align_order ? order : align_order };
 
 	if (!heap_take(&want, out))
 		return false;
+	if (want.fit)
+		return true;
 	/* the tail beyond @n was never anybody's: back it goes, still clean if it was */
 	if (n < 1u << want.order) {
 		unsigned int tail = (1u << want.order) - n;
