@@ -11,12 +11,16 @@
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
 /*
- * Below FEW_IDLE frames (8 MiB) nothing is done; of what is above a quarter
+ * Below FEW_IDLE frames (1 MiB) nothing is done; of what is above a quarter
  * goes each DECAY_MS, or each HURRY_MS while more than half of what is in use
- * lies idle: an idle heap falls and a busy one keeps its pages.  Where the
- * system refuses (locked memory, a sandbox), we ask again after REFUSED_MS.
+ * lies idle: an idle heap falls and a busy one keeps its pages.  What is above
+ * MUCH_IDLE (64 MiB) and as much as is in use goes at once, SLICE frames at least:
+ * that it is there means that as much was freed since, so the caller pays for what
+ * was freed and no more.  Where the system refuses (locked memory, a sandbox), we
+ * ask again after REFUSED_MS.
  */
-enum { FEW_IDLE = 2048, DECAY_MS = 500, HURRY_MS = 10, REFUSED_MS = 30000, SURPLUS_SHIFT = 2 };
+enum { FEW_IDLE = 256, SOME_IDLE = 8192, MUCH_IDLE = 16384, SLICE = 2048 };
+enum { DECAY_MS = 500, HURRY_MS = 10, REFUSED_MS = 30000, SURPLUS_SHIFT = 2 };
 
 static lab_word_t next_decay_ms;
 
@@ -130,22 +134,40 @@ size_t lab_heap_purge(bool unmap)
 	return pages;
 }
 
+/* how much of @idle frames is to go now; also when to look again */
+static size_t surplus(uint64_t idle, uint64_t in_use, unsigned int *ms)
+{
+	size_t piece;
+
+	*ms = idle > in_use / 2 + SOME_IDLE ? HURRY_MS : DECAY_MS;
+	if (idle <= in_use + MUCH_IDLE)
+		return (idle - FEW_IDLE + 3) >> SURPLUS_SHIFT;
+	piece = idle - in_use - MUCH_IDLE;
+	return piece < SLICE ? SLICE : piece;
+}
+
 void lab_heap_decay(void)
 {
 	uint64_t idle = lab_word_get(&heap->dirty);
 	uint64_t in_use, now, due;
+	unsigned int ms;
+	size_t piece;
 
 	/* the figure may be a little behind and below zero */
 	if (LAB_LIKELY((int64_t)idle <= FEW_IDLE))
 		return;
 	now = lab_os_clock_ms();
 	due = lab_word_get(&next_decay_ms);
+	if (LAB_LIKELY(now < due) && LAB_LIKELY(idle <= MUCH_IDLE))
+		return;
 	in_use = lab_word_get(&heap->free);
 	in_use = lab_word_get(&heap->managed) - in_use;
-	if (now < due ||
-	    !lab_word_swap(&next_decay_ms, due,
-			   now + (idle > in_use / 2 + 4 * FEW_IDLE ? HURRY_MS : DECAY_MS)))
+	piece = surplus(idle, in_use, &ms);
+	/* refused lately: no hurry will help */
+	if (now < due && (idle <= in_use + MUCH_IDLE || due - now > DECAY_MS))
 		return;
-	if (!purge((idle - FEW_IDLE) >> SURPLUS_SHIFT, false))
+	if (!lab_word_swap(&next_decay_ms, due, now + ms))
+		return;
+	if (!purge(piece, false))
 		lab_word_set(&next_decay_ms, now + REFUSED_MS);
 }
