@@ -79,7 +79,10 @@ static void test_class_table_agrees_with_the_formulas(void **state)
 	}
 }
 
-/* Of a mask as much is stacked as finds room, the lowest first; the rest is returned. */
+/*
+ * Of a mask as much is stacked as finds room, the highest first, so that they are popped
+ * by rising addresses; the rest is returned.
+ */
 static void test_push_mask_into_partial_room_returns_the_rest(void **state)
 {
 	static const uint64_t masks[] = { 1, ~0ull, 0x8000000000000001ull, 0x00ff00ff00ff00ffull };
@@ -93,17 +96,19 @@ static void test_push_mask_into_partial_room_returns_the_rest(void **state)
 			for (room = 0; room <= cap && room <= 70; room++) {
 				const char *first = (char *)entry(100000);
 				uint64_t rest, want = masks[m], stacked;
+				unsigned int n;
 
 				for (i = 0; i < cap - room; i++)
 					assert_true(lab_pcp_push(cls, entry(7)));
 				rest = lab_pcp_push_mask(cls, first, 48, want);
-				stacked = lab_lowest(want, room);
+				n = lab_popcount(want);
+				stacked = want & ~lab_lowest(want, n > room ? n - room : 0);
 				assert_true(rest == (want & ~stacked));
 				assert_int_equal(stack_on(here, cls)->count,
 						 cap - room + lab_popcount(stacked));
-				for (; stacked; stacked &= ~(1ull << lab_log2(stacked)))
+				for (; stacked; stacked &= stacked - 1)
 					assert_ptr_equal(lab_pcp_pop(cls),
-							 first + lab_log2(stacked) * 48);
+							 first + lab_ctz(stacked) * 48);
 				for (i = 0; i < cap - room; i++)
 					assert_ptr_equal(lab_pcp_pop(cls), entry(7));
 				assert_null(lab_pcp_pop(cls));

@@ -11,7 +11,8 @@
  * @size:  bytes from one object to the next
  * @mask:  which; receives those that found no room
  *
- * Writes slots above the count, then commits all by storing the new count.
+ * The highest first, so that they are popped by rising addresses.  Writes slots above
+ * the count, then commits all by storing the new count.
  */
 static inline enum lab_rseq_result lab_rseq_push_mask(uint64_t gate, void *stack, uint32_t cap,
 						      const char *first, size_t size,
@@ -28,13 +29,12 @@ static inline enum lab_rseq_result lab_rseq_push_mask(uint64_t gate, void *stack
 			       "jz 6f\n\t"
 			       "cmpl %[cap], %k[count]\n\t"
 			       "jae 6f\n\t"
-			       "bsfq %[left], %[object]\n\t"
+			       "bsrq %[left], %[object]\n\t"
+			       "btrq %[object], %[left]\n\t"
 			       "imulq %[size], %[object]\n\t"
 			       "addq %[first], %[object]\n\t"
 			       "movq %[object], 8(%[at], %[count], 8)\n\t"
 			       "incl %k[count]\n\t"
-			       "leaq -1(%[left]), %[object]\n\t"
-			       "andq %[object], %[left]\n\t"
 			       "jmp 5b\n"
 			       "6:\n\t" LAB_RSEQ_COMMIT
 		: [at] "=&r"(at), [count] "=&r"(count), [left] "=&r"(left), [object] "=&r"(object)

@@ -136,8 +136,8 @@ static uint64_t trylock_push_mask(unsigned int cls, const char *first, size_t si
 	if (!stack)
 		return mask;
 	while (mask && stack->count < lab_pcp_class[cls].cap) {
-		stack->slot[stack->count++] = (void *)(first + lab_ctz(mask) * size);
-		mask &= mask - 1;
+		stack->slot[stack->count++] = (void *)(first + lab_log2(mask) * size);
+		mask &= ~(1ull << lab_log2(mask));
 	}
 	stack_leave(stack);
 	return mask;

@@ -181,7 +181,7 @@ void *lab_pcp_pop(unsigned int cls);
 LAB_NODISCARD bool lab_pcp_push(unsigned int cls, void *entry);
 
 /**
- * lab_pcp_push_mask() - put objects on this CPU's stack
+ * lab_pcp_push_mask() - put objects on this CPU's stack, the lowest on top
  * @first: address of the object of bit 0 of @mask
  * @size:  bytes from one object to the next
  *
