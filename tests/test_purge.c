@@ -104,6 +104,32 @@ static void test_frames_after_a_purge_are_clean(void **state)
 	assert_int_equal(lab_word_get(&heap->dirty), 0);
 }
 
+/* With a block that is all free, the memory of its live bytes goes as well. */
+static void test_purge_of_a_whole_block_takes_its_live_bytes_along(void **state)
+{
+	static const unsigned int shifts[] = { LAB_LIVE16_SHIFT, LAB_LIVE128_SHIFT };
+	lab_pfn_t pfn = take_block();
+	lab_byte_t *live[2];
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		live[i] = lab_live_byte(lab_frame_address(pfn), shifts[i]);
+		lab_byte_set(live[i], LAB_LIVE);
+		lab_byte_set(live[i], 0);
+		assert_int_equal(resident((void *)live[i], 1), 1);
+	}
+	lab_zone_give(pfn + 1, LAB_BLOCK_FRAMES - 1);
+	(void)lab_heap_purge(false);
+	assert_int_equal(resident((void *)live[0], 1), 1);
+	lab_zone_give(pfn, 1);
+	(void)lab_heap_purge(false);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(resident((void *)live[i], 1), 0);
+		assert_int_equal(lab_byte_get(live[i]), 0);
+	}
+}
+
 /* For want of address space whole blocks are unmapped, and can be mapped again. */
 static void test_purge_with_unmap_gives_address_space_back(void **state)
 {
@@ -231,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_frames_after_a_purge_are_clean),
 		cmocka_unit_test(test_purge_with_unmap_gives_address_space_back),
 		cmocka_unit_test(test_purge_that_fails_changes_no_books),
+		cmocka_unit_test(test_purge_of_a_whole_block_takes_its_live_bytes_along),
 		cmocka_unit_test(test_decay_keeps_little_and_gives_much),
 		cmocka_unit_test(test_purge_beside_threads_spares_their_frames),
 	};

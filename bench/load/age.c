@@ -40,9 +40,10 @@ static void drop(struct block *block)
 	free(block);
 }
 
-static void tell(void)
+/* @table: bytes of the workload's own tables, which are resident too */
+static void tell(size_t table)
 {
-	printf("rss %.0f %lu %zu\n", load_ms(), load_rss_kib(), live >> 10);
+	printf("rss %.0f %lu %zu\n", load_ms(), load_rss_kib(), (live + table) >> 10);
 }
 
 static void run_frag(unsigned int threads, unsigned int percent)
@@ -64,13 +65,13 @@ static void run_frag(unsigned int threads, unsigned int percent)
 			drop(slot[at]);
 			slot[at] = take(mean / 2 + load_below(&seed, mean) + 8);
 			if (i % (n / 8 + 1) == 0)
-				tell();
+				tell(sizeof(slot));
 		}
 	}
-	tell();
+	tell(sizeof(slot));
 	for (at = 0; at < SLOTS; at++)
 		drop(slot[at]);
-	tell();
+	tell(sizeof(slot));
 }
 
 static void nap(void)
@@ -93,16 +94,16 @@ static void run_burst(unsigned int threads, unsigned int percent)
 	for (i = 0; i < BLOCKS; i++) {
 		slot[i] = take(16 + load_below(&seed, 1000));
 		if (i % 40000 == 0)
-			tell();
+			tell(sizeof(slot));
 	}
-	tell();
+	tell(sizeof(slot));
 	for (i = 0; i < BLOCKS; i++) {
 		if (i / 8000 == 20)
 			continue;
 		drop(slot[i]);
 		slot[i] = NULL;
 	}
-	tell();
+	tell(sizeof(slot));
 	until = load_ms() + 10000.0 * percent / 100;
 	while (load_ms() < until) {
 		for (i = 0; i < 2000; i++) {
@@ -112,12 +113,12 @@ static void run_burst(unsigned int threads, unsigned int percent)
 			work[at] = take(16 + load_below(&seed, 2000));
 		}
 		if (load_ms() >= next) {
-			tell();
+			tell(sizeof(slot));
 			next = load_ms() + 100;
 		}
 		nap();
 	}
-	tell();
+	tell(sizeof(slot));
 }
 
 const struct load load_age[] = {

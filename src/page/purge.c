@@ -29,6 +29,21 @@ static uintptr_t address(size_t block, unsigned int first)
 	return (uintptr_t)lab_frame_address((lab_pfn_t)(block * LAB_BLOCK_FRAMES + first));
 }
 
+/*
+ * The live bytes of a block that is ours as a whole are all 0, and so they read when
+ * their memory has been given back: 144 KiB of 2 MiB.  If it is refused they stay.
+ */
+static void purge_live(size_t block)
+{
+	static const unsigned int shifts[] = { LAB_LIVE16_SHIFT, LAB_LIVE128_SHIFT };
+	unsigned int i;
+
+	for (i = 0; i < 2; i++)
+		if (lab_os_discard((uintptr_t)lab_live_byte((void *)address(block, 0), shifts[i]),
+				   (1ul << LAB_BLOCK_SHIFT) >> shifts[i]))
+			return;
+}
+
 /* a mapped block without a frame in use */
 static size_t purge_whole(size_t block, bool unmap)
 {
@@ -38,6 +53,8 @@ static size_t purge_whole(size_t block, bool unmap)
 		return 0;
 	for (word = 0; word < LAB_BLOCK_WORDS; word++)
 		dirty += lab_popcount(~lab_word_get(&lab_block_at(block)->clean[word]));
+	if (dirty)
+		purge_live(block);
 	if (unmap && lab_os_unmap(address(block, 0), 1ul << LAB_BLOCK_SHIFT) == 0) {
 		lab_word_sub(&heap->free, LAB_BLOCK_FRAMES);
 		lab_word_sub(&heap->managed, LAB_BLOCK_FRAMES);
