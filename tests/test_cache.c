@@ -84,6 +84,27 @@ static void test_trim_after_all_frees_retires_all_but_the_active_slab(void **sta
 	assert_int_equal(heap_in_use(), active_frames());
 }
 
+/* A batch that finds the stack full goes back: no object of it keeps a slab. */
+static void test_what_finds_no_room_on_the_stack_goes_back(void **state)
+{
+	enum { MANY = 40 };
+	void *ptrs[MANY];
+	unsigned int cls, i;
+
+	(void)state;
+	lab_cache_trim();
+	for (cls = 1; cls < LAB_NR_CLASSES; cls++) {
+		/* nobody takes what the first ones stack */
+		for (i = 0; i < MANY; i++)
+			assert_non_null(ptrs[i] = lab_cache_alloc(cls));
+		for (i = 0; i < MANY; i++)
+			lab_cache_free(cls, ptrs[i]);
+		lab_cache_trim();
+		assert_true(lab_cache_slabs(cls) <= 1);
+	}
+	assert_int_equal(heap_in_use(), active_frames());
+}
+
 /* Without a trim, idle slabs are retired by frees themselves: few stay. */
 static void test_free_of_many_objects_retires_most_slabs(void **state)
 {
@@ -243,6 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_objects_of_every_class_keep_their_contents),
 		cmocka_unit_test(test_trim_after_all_frees_retires_all_but_the_active_slab),
+		cmocka_unit_test(test_what_finds_no_room_on_the_stack_goes_back),
 		cmocka_unit_test(test_free_of_many_objects_retires_most_slabs),
 		cmocka_unit_test(test_trim_with_objects_in_use_keeps_their_slabs),
 		cmocka_unit_test(test_pages_go_back_to_their_zone),
