@@ -375,6 +375,22 @@ start "$dir/null" "$tool" run -- "$dir/pause"
 until_true grep -q pause "/proc/$last/comm"
 refused "a static program: no preload" 5 'does not contain Labyrinth.*static' "$tool" stat "$last"
 gone "$last"
+cat >"$dir/own.c" <<'END'
+#include <stddef.h>
+#include <unistd.h>
+static char pool[1 << 20];
+static size_t used;
+void *malloc(size_t n) { used += (n + 31) & ~(size_t)15; return pool + used - ((n + 15) & ~(size_t)15); }
+void free(void *p) { (void)p; }
+void *calloc(size_t n, size_t m) { return malloc(n * m); }
+void *realloc(void *p, size_t n) { (void)p; return malloc(n); }
+int main(void) { return pause(); }
+END
+cc -O1 -w -o "$dir/own" "$dir/own.c"
+start "$dir/null" "$tool" run -- "$dir/own"
+steps_aside() { "$tool" list 2>/dev/null | grep -q -E "^ *$last [SR] own +aside " && "$tool" top -o "$last" | grep -q ', standing aside,'; }
+check "a program with its own malloc: Labyrinth stands aside, and it is said" until_true steps_aside
+gone "$last"
 strip --strip-all -o "$dir/liblabyrinth-preload.so" "$lib/liblabyrinth-preload.so"
 start "$dir/null" env LD_PRELOAD="$dir/liblabyrinth-preload.so" sleep 100
 until_true grep -q liblabyrinth "/proc/$last/maps"
