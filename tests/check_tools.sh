@@ -27,6 +27,7 @@ cleanup() {
 		wait
 	} 2>/dev/null
 	tmux -S "$dir/tmux" kill-server 2>/dev/null
+	tmux -S "$dir/tmux2" kill-server 2>/dev/null
 	rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -285,10 +286,11 @@ check "top --once: plain, sorted" once
 "$tool" top $redis >"$dir/piped" 2>&1 </dev/null
 check "top into a pipe ends by itself" grep -q malloc-64 "$dir/piped"
 
-screen() { tmux -S "$dir/tmux" capture-pane -p; }
+socket=$dir/tmux
+screen() { tmux -S "$socket" capture-pane -p; }
 shows() { screen | grep -q -E -e "$1"; }
-shell() { tmux -S "$dir/tmux" send-keys "$@"; }
-tmux -S "$dir/tmux" -f /dev/null new-session -d -x 100 -y 20 \
+shell() { tmux -S "$socket" send-keys "$@"; }
+tmux -S "$socket" -f /dev/null new-session -d -x 100 -y 20 \
 	"'$tool' top -d 0.2 $redis 2>'$dir/top.err'; echo \$? >'$dir/top.code'; sleep 100"
 check "top: redis under load, live" until_true shows "^ redis-server \($redis\), running.*sorted by cache size"
 rolls() {
@@ -305,8 +307,8 @@ sorts() {
 }
 check "top: keys sort" sorts
 small() {
-	tmux -S "$dir/tmux" resize-window -x 70 -y 12 && sleep 0.6 && shows '^ redis-server' &&
-		[ "$(screen | grep -c .)" -ge 10 ] && tmux -S "$dir/tmux" resize-window -x 100 -y 20
+	tmux -S "$socket" resize-window -x 70 -y 12 && sleep 0.6 && shows '^ redis-server' &&
+		[ "$(screen | grep -c .)" -ge 10 ] && tmux -S "$socket" resize-window -x 100 -y 20
 }
 check "top: a small window" small
 kill -STOP $redis
@@ -317,10 +319,11 @@ kill -CONT $redis
 check "top: it goes on" until_true shows "^ redis-server \($redis\), running"
 shell q
 check "top: q ends it with 0" until_true grep -q -x 0 "$dir/top.code"
-tmux -S "$dir/tmux" kill-server
+tmux -S "$socket" kill-server
 # a new one, to see the process go
 rm -f "$dir/top.code"
-tmux -S "$dir/tmux" -f /dev/null new-session -d -x 100 -y 20 \
+socket=$dir/tmux2
+tmux -S "$socket" -f /dev/null new-session -d -x 100 -y 20 \
 	"'$tool' top -d 0.2 $redis 2>'$dir/top.err'; echo \$? >'$dir/top.code'; sleep 100"
 until_true shows '^ redis-server'
 gone $load
