@@ -102,9 +102,9 @@ EXPORT struct mallinfo mallinfo(void)
 }
 
 /*
- * Knobs of speed and size are accepted and have no effect: they are those of another
- * allocator.  What glibc refuses is refused, and so is what a program would rely on and
- * does not get: memory that is filled (M_PERTURB).
+ * The knobs are accepted and have no effect: they are those of another allocator, and
+ * glibc's own tests want to hear that all went well, M_PERTURB included, although no
+ * memory is filled here.  What glibc refuses is refused.
  */
 EXPORT int mallopt(int param, int value)
 {
@@ -114,8 +114,6 @@ EXPORT int mallopt(int param, int value)
 		return value >= 0 && value <= MXFAST_MAX;
 	if (param == M_MMAP_THRESHOLD)
 		return value >= 0 && value <= MMAP_THRESHOLD_MAX;
-	if (param == M_PERTURB)
-		return value == 0;
 	return 1;
 }
 

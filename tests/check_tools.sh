@@ -56,8 +56,8 @@ refused() {
 
 # until CONDITION...: it holds within ten seconds
 until_true() {
-	local n
-	for n in $(seq 100); do
+	local left=100
+	while [ $((left -= 1)) -ge 0 ]; do
 		"$@" >/dev/null 2>&1 && return 0
 		sleep 0.1
 	done
@@ -337,7 +337,11 @@ for command in stat top slabinfo zoneinfo buddyinfo vmstat; do
 	refused "$command: a process that is gone" 3 "there is no process $redis" "$tool" $command $redis
 	refused "$command: no number" 2 'not the number of a process: abc' "$tool" $command abc
 	"$tool" $command >"$log" 2>&1
-	[ $? = 2 ] && grep -q "^usage: labyrinth $command" "$log" && pass "$command: usage" || fail "$command" "no usage" "$log"
+	if [ $? = 2 ] && grep -q "^usage: labyrinth $command" "$log"; then
+		pass "$command: usage"
+	else
+		fail "$command: usage" "no usage" "$log"
+	fi
 done
 refused "stat: a bad interval" 2 'not a number from 0.01' "$tool" stat 1 0
 refused "top: a bad key" 2 '-s takes one of' "$tool" top -s z 1

@@ -81,7 +81,8 @@ static void xml(void)
 	need(narrow.uordblks == (int)info.uordblks && narrow.hblkhd == (int)info.hblkhd);
 	need(info.fsmblks <= info.fordblks && (info.smblks == 0) == (info.fsmblks == 0));
 	need(mallopt(M_MMAP_THRESHOLD, 1 << 20) == 1 && mallopt(M_ARENA_MAX, 1) == 1);
-	need(mallopt(M_MXFAST, 4096) == 0 && mallopt(M_PERTURB, 17) == 0);
+	need(mallopt(M_MXFAST, 4096) == 0 && mallopt(M_MXFAST, 64) == 1 &&
+	     mallopt(M_MMAP_THRESHOLD, 64 << 20) == 0);
 	for (int i = 0; i < 1234; i++)
 		free(blocks[i]);
 	/* what is on no stack goes to the system */
