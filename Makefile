@@ -157,7 +157,7 @@ $(OUT)/tests/%: tests/%.c $(CORE_OBJ) $(wildcard tests/*.h) Makefile
 CHECKS := check-layers check-pairs check-size check-headers check-symbols check-format check-man check-docs
 CHECKS += check-unit check-sections check-glibc check-quick check-trace check-regress check-storm \
 	check-life check-limits check-step check-nocheck check-atomic check-mmap check-misuse check-kswapd check-install \
-	check-explore check-mutants-apply check-examples check-tools check-fault check-probes check-profile
+	check-explore check-mutants-apply check-examples check-tools check-fault check-probes check-profile check-histogram
 
 .PHONY: check check-all $(CHECKS) check-programs check-deb check-rust tools
 check: tools
@@ -211,6 +211,8 @@ check-mmap: all
 	@tests/check_mmap.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-tools: all
 	@tests/check_tools.sh --lib $(OUT)
+check-histogram: all
+	@tests/check_histogram.sh --preload $(PRELOAD) --backend $(BACKEND)
 check-probes: all
 	@tests/check_probes.sh --preload $(PRELOAD)
 check-fault: all

@@ -13,6 +13,7 @@
 #include "api/trace.h"
 #include "base/fail.h"
 #include "diag/fill.h"
+#include "diag/histogram.h"
 #include "diag/quarantine.h"
 #include "gfp/alloc.h"
 #include "gfp/reclaim.h"
@@ -63,6 +64,8 @@ static void start_fills(void)
 
 	if (fills)
 		lab_fill_start(fills);
+	if (*lab_options.histogram && lab_histogram_start(lab_options.histogram))
+		lab_options_no_histogram(lab_options.histogram);
 	/* without memory for its ring nothing waits */
 	if (lab_options.quarantine)
 		(void)lab_quarantine_start(lab_options.quarantine * LAB_PAGE_BYTES);

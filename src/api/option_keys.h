@@ -46,6 +46,7 @@
 	X(profile_dump, "PREFIX", text, 1, 200)                                                    \
 	X(profile_signal, "SIGNAL", signal, 0, 64)                                                 \
 	X(profile_leak, "0|1", on, 0, 1)                                                           \
+	X(histogram, "PATH", text, 1, 255)                                                         \
 	X(trace, "0|1", on, 0, 1)                                                                  \
 	X(check_free, "0|1", on, 0, 1)                                                             \
 	X(stats, "0|1|text|json|prom", format, 0, 3)                                               \

@@ -161,6 +161,16 @@ void lab_options_parse(const char *text)
 	}
 }
 
+void lab_options_no_histogram(const char *path)
+{
+	struct lab_line line;
+
+	lab_line_start(&line);
+	lab_line_str(&line, "labyrinth: histogram: this is no file of labyrinth histogram: ");
+	lab_line_str(&line, path);
+	(void)lab_line_put(&line, 2);
+}
+
 void lab_options_wrong_build(void)
 {
 	struct lab_line line;

@@ -40,7 +40,8 @@ struct lab_options {
 	uint64_t profile_rate;	 /* bytes between two samples, on average */
 	uint64_t profile_signal; /* dump at this signal; 0: none */
 	char profile_dump[LAB_OPTION_TEXT];
-	bool trace;	       /* load liblabyrinth-trace.so for stack traces */
+	char histogram[LAB_OPTION_TEXT]; /* a file for labyrinth histogram; empty: none */
+	bool trace;			 /* load liblabyrinth-trace.so for stack traces */
 	bool check_free;       /* hold every free against the live bytes: LAB_CHECK_FREE */
 	uint64_t stats;	       /* enum labyrinth_stats_format of the figures at exit; 0: none */
 	uint64_t stats_signal; /* the same when this signal comes; 0: none */
@@ -60,6 +61,9 @@ extern LAB_HIDDEN struct lab_options lab_options;
  * Context: from the constructor.  write(2).
  */
 void lab_options_parse(const char *text);
+
+/** lab_options_no_histogram() - say that the file cannot be used */
+void lab_options_no_histogram(const char *path);
 
 /** lab_options_wrong_build() - say which library has the check_free asked for */
 void lab_options_wrong_build(void);

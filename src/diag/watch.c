@@ -3,6 +3,7 @@
 #include "diag/watch.h"
 #include "diag/fault.h"
 #include "diag/fill.h"
+#include "diag/histogram.h"
 #include "diag/owner.h"
 #include "diag/quarantine.h"
 #include "diag/sample.h"
@@ -49,6 +50,8 @@ void lab_watch_alloc(void *ptr, const struct lab_request *request)
 
 	if (on & LAB_WATCH_FILL)
 		lab_fill_alloc(ptr, request);
+	if (on & LAB_WATCH_SIZES)
+		lab_histogram_alloc(ptr, request);
 	if (on & LAB_WATCH_BY_SAMPLES)
 		lab_sample_alloc(ptr, request, on & LAB_WATCH_OWNER);
 }
@@ -66,6 +69,8 @@ void *lab_watch_free(void *ptr, size_t bytes)
 {
 	if (lab_is_sampled())
 		lab_owner_remove(ptr, LAB_OBJECT);
+	if (watches(LAB_WATCH_SIZES))
+		lab_histogram_free(ptr);
 	if (watches(LAB_WATCH_FILL))
 		lab_fill_free(ptr, bytes);
 	return watches(LAB_WATCH_QUARANTINE) ? lab_quarantine_put(ptr, bytes) : ptr;
@@ -80,6 +85,8 @@ void lab_watch_free_pages(void *page, unsigned int order)
 {
 	if (lab_is_sampled())
 		lab_owner_remove(page, (int)order);
+	if (watches(LAB_WATCH_SIZES))
+		lab_histogram_free(page);
 	if (watches(LAB_WATCH_FILL))
 		lab_fill_free_pages(page, order);
 }
@@ -93,4 +100,6 @@ void lab_watch_split(void *page, unsigned int order)
 {
 	if (lab_is_sampled())
 		lab_owner_split(page, order);
+	if (watches(LAB_WATCH_SIZES))
+		lab_histogram_split(page, order);
 }

@@ -17,6 +17,7 @@ enum lab_watcher {
 	LAB_WATCH_FAULT = 1 << 0,      /* diag/fault.h */
 	LAB_WATCH_FILL = 1 << 1,       /* diag/fill.h */
 	LAB_WATCH_QUARANTINE = 1 << 2, /* diag/quarantine.h */
+	LAB_WATCH_SIZES = 1 << 3,      /* diag/histogram.h */
 	LAB_WATCH_OWNER = 1 << 8,      /* diag/owner.h: every page */
 	LAB_WATCH_PROFILE = 1 << 9,    /* diag/sample.h: objects and pages, some of them */
 };

@@ -64,6 +64,12 @@ int lab_os_no_dump(uintptr_t addr, size_t bytes);
 /** lab_os_no_access() - whoever touches the range gets SIGSEGV; its flags stay */
 LAB_NODISCARD int lab_os_no_access(uintptr_t addr, size_t bytes);
 
+/**
+ * lab_os_map_file() - a file in memory, shared with all who have it there
+ * @bytes: a multiple of the page size; the file has so many, or nothing is mapped
+ */
+LAB_NODISCARD int lab_os_map_file(const char *path, size_t bytes, uintptr_t *addr);
+
 /** lab_os_lock_limit() - RLIMIT_MEMLOCK, bytes; UINT64_MAX: none, or not known */
 uint64_t lab_os_lock_limit(void);
 
@@ -80,6 +86,9 @@ uint64_t lab_os_clock_ms(void);
  * does without the time.
  */
 bool lab_os_clock_is_free(void);
+
+/** lab_os_clock_ns() - a fine monotonic clock; no system call where the vDSO has one */
+uint64_t lab_os_clock_ns(void);
 
 /** lab_os_gettid() - the calling thread, as the kernel numbers it; a system call */
 long lab_os_gettid(void);

@@ -195,6 +195,24 @@ int lab_os_no_access(uintptr_t addr, size_t bytes)
 	return (int)lab_sys6(SYS_mprotect, (long)addr, (long)bytes, PROT_NONE, 0, 0, 0);
 }
 
+int lab_os_map_file(const char *path, size_t bytes, uintptr_t *addr)
+{
+	long fd = lab_sys6(SYS_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC, 0, 0, 0);
+	long at = fd, size;
+
+	if (fd < 0)
+		return (int)fd;
+	size = lab_sys6(SYS_lseek, fd, 0, SEEK_END, 0, 0, 0);
+	at = size < (long)bytes ? -EINVAL
+				: lab_sys6(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
+					   MAP_SHARED, fd, 0);
+	(void)lab_sys6(SYS_close, fd, 0, 0, 0, 0, 0);
+	if (at < 0 && at > -4096)
+		return (int)at;
+	*addr = (uintptr_t)at;
+	return 0;
+}
+
 uint64_t lab_os_lock_limit(void)
 {
 	struct rlimit limit = { 0 };
@@ -217,6 +235,15 @@ uint64_t lab_os_clock_ms(void)
 	if (!ready || clock_gettime(CLOCK_MONOTONIC_COARSE, &now))
 		return 0;
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t lab_os_clock_ns(void)
+{
+	struct timespec now;
+
+	if (!ready || clock_gettime(CLOCK_MONOTONIC, &now))
+		return 0;
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 bool lab_os_clock_is_free(void)

@@ -16,6 +16,9 @@
 	X(zoneinfo, "PID", "show its zones as /proc/zoneinfo")                                     \
 	X(buddyinfo, "PID", "show its free pages as /proc/buddyinfo")                              \
 	X(vmstat, "PID", "show its counters as /proc/vmstat")                                      \
+	X(histogram,                                                                               \
+	  "[--json] [--output=FILE] [--svg=FILE] [--KEY=VALUE]... [--] PROGRAM [ARGUMENT]...",     \
+	  "run a program, and print the sizes and lifetimes of what it allocates")                 \
 	X(fault, "PID [failslab|fail_page_alloc [ATTRIBUTE=VALUE]...]",                            \
 	  "show how requests of a process fail on purpose, or let them")                           \
 	X(version, "", "print the version")                                                        \
