@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* init_on_alloc, init_on_free, page_poison and the quarantine. */
+/* init_on_alloc, init_on_free, page_poison, the quarantine and red zones. */
 #include "harness.h"
 
 #include <sys/resource.h>
@@ -7,6 +7,7 @@
 
 #include "diag/fill.h"
 #include "diag/quarantine.h"
+#include "diag/redzone.h"
 #include "labyrinth.h"
 
 #define ATOMIC LABYRINTH_GFP_ATOMIC
@@ -141,6 +142,8 @@ static void corrupt(void *kind)
 	char *page, *last, want[200];
 	int i;
 
+	/* the page is on the stack of this CPU */
+	(void)pin_to_one_cpu();
 	revive();
 	lab_fill_start(LAB_FILL_PAGES);
 	page = page_of(which);
@@ -242,6 +245,7 @@ static void wait_in_line(void *unused)
 	size_t n;
 
 	(void)unused;
+	(void)pin_to_one_cpu();
 	must(lab_quarantine_start(1 << 20) == 0);
 	first = labyrinth_heap_malloc(1000);
 	labyrinth_free(first);
@@ -311,6 +315,7 @@ static void in_section(void *unused)
 	int i;
 
 	(void)unused;
+	(void)pin_to_one_cpu();
 	must(lab_quarantine_start(1 << 20) == 0);
 	ptr = labyrinth_malloc(512, ATOMIC);
 	labyrinth_free(ptr);
@@ -365,6 +370,7 @@ static void trade_all(void *unused)
 
 	(void)unused;
 	must(lab_quarantine_start(1 << 20) == 0);
+	must(lab_redzone_start() == 0);
 	lab_fill_start(LAB_FILL_ON_ALLOC | LAB_FILL_ON_FREE | LAB_FILL_PAGES);
 	must(sigaction(SIGALRM, &action, NULL) == 0);
 	must(setitimer(ITIMER_REAL, &tick, NULL) == 0);
@@ -381,6 +387,102 @@ static void test_quarantine_under_threads_and_signals(void **state)
 	assert_child_succeeds(trade_all, NULL);
 }
 
+/* ---- red zones ---- */
+
+static void use_all(void *ptr, size_t size)
+{
+	must(ptr && labyrinth_malloc_usable_size(ptr) == size);
+	memset(ptr, 0x5a, size);
+}
+
+static void use_and_free(void *ptr, size_t size)
+{
+	use_all(ptr, size);
+	labyrinth_free(ptr);
+}
+
+static void keep_inside(void *unused)
+{
+	void *before[64], *ptr;
+	size_t i, size;
+
+	(void)unused;
+	for (i = 0; i < 64; i++) {
+		before[i] = labyrinth_heap_malloc(sizes[i % NR_SIZES] + i);
+		must(before[i]);
+		memset(before[i], 0xff, labyrinth_malloc_usable_size(before[i]));
+	}
+	must(lab_redzone_start() == 0);
+	for (i = 0; i < 64; i += 2)
+		labyrinth_free(before[i]);
+	must(holds(labyrinth_heap_realloc(before[1], 5000), 0xff, sizes[1] + 1));
+	for (size = 0; size < 3000; size++)
+		use_and_free(labyrinth_heap_malloc(size), size);
+	for (i = 0; i < NR_SIZES; i++) {
+		size = sizes[i];
+		use_and_free(labyrinth_heap_calloc(1, size), size);
+		for (size_t align = 8; align <= 1 << 22; align *= 4) {
+			ptr = labyrinth_heap_memalign(align, size);
+			must((uintptr_t)ptr % align == 0);
+			use_and_free(ptr, size);
+		}
+		use_and_free(labyrinth_malloc(size % 8000, ATOMIC), size % 8000);
+		use_and_free(labyrinth_malloc(size, LABYRINTH_GFP_KERNEL), size);
+		ptr = labyrinth_heap_malloc(size);
+		use_all(ptr, size);
+		ptr = labyrinth_heap_realloc(ptr, size * 3 + 1);
+		must(holds(ptr, 0x5a, size));
+		use_all(ptr, size * 3 + 1);
+		ptr = labyrinth_heap_realloc(ptr, size);
+		must(holds(ptr, 0x5a, size));
+		labyrinth_free(ptr);
+	}
+	must(!labyrinth_heap_malloc(SIZE_MAX) && !labyrinth_heap_malloc(PTRDIFF_MAX));
+}
+
+/* The bytes that were asked for are the program's, and no more; older objects are left alone. */
+static void test_redzone_says_nothing_of_good_programs(void **state)
+{
+	(void)state;
+	assert_child_succeeds(keep_inside, NULL);
+}
+
+static void step_over(void *arg)
+{
+	const size_t size = *(size_t *)arg;
+	char *ptr;
+
+	must(lab_redzone_start() == 0);
+	ptr = labyrinth_heap_malloc(size);
+	ptr[size] = 0;
+	labyrinth_free(ptr);
+}
+
+static void step_over_atomic(void *arg)
+{
+	const size_t size = *(size_t *)arg % 5000;
+	char *ptr;
+
+	must(lab_redzone_start() == 0);
+	ptr = labyrinth_malloc(size, ATOMIC | ZERO);
+	ptr[size + 7] = 0;
+	labyrinth_free(ptr);
+}
+
+/* One byte past the end of any size is found. */
+static void test_redzone_finds_one_byte(void **state)
+{
+	(void)state;
+	for (size_t size = 0; size < 80; size++)
+		assert_child_aborts(step_over, &size, "Right Redzone overwritten, 0x0 instead");
+	for (size_t i = 0; i < NR_SIZES; i++) {
+		size_t size = sizes[i];
+
+		assert_child_aborts(step_over, &size, "Right Redzone overwritten, 0x0 instead");
+		assert_child_aborts(step_over_atomic, &size, "Right Redzone overwritten, 0x0");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +494,8 @@ int main(void)
 		cmocka_unit_test(test_quarantine_makes_room),
 		cmocka_unit_test(test_quarantine_is_not_for_sections),
 		cmocka_unit_test(test_quarantine_under_threads_and_signals),
+		cmocka_unit_test(test_redzone_says_nothing_of_good_programs),
+		cmocka_unit_test(test_redzone_finds_one_byte),
 	};
 
 	return cmocka_run_group_tests_name("fill", tests, NULL, NULL);

@@ -46,7 +46,8 @@ static void *aligned_alloc_any(size_t align, size_t size)
 		return lab_no_memory();
 	if (lab_is_aside())
 		return lab_libc.memalign(align, size);
-	bytes = lab_scope_is_atomic() ? 0 : aligned_class_bytes(align, size);
+	/* with a red zone behind it no class will do */
+	bytes = lab_scope_is_atomic() || lab_watch_pad(size) ? 0 : aligned_class_bytes(align, size);
 	if (bytes)
 		return lab_heap_malloc(bytes);
 	return lab_is_watched() ? lab_malloc_watched(align, size, lab_malloc_gfp(), aligned_large)

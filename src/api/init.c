@@ -15,6 +15,7 @@
 #include "diag/fill.h"
 #include "diag/histogram.h"
 #include "diag/quarantine.h"
+#include "diag/redzone.h"
 #include "gfp/alloc.h"
 #include "gfp/reclaim.h"
 #include "gfp/scope.h"
@@ -66,6 +67,9 @@ static void start_fills(void)
 		lab_fill_start(fills);
 	if (*lab_options.histogram && lab_histogram_start(lab_options.histogram))
 		lab_options_no_histogram(lab_options.histogram);
+	/* where too much is in use already nothing is checked */
+	if (lab_options.redzone && lab_redzone_start())
+		lab_options_no_redzone();
 	/* without memory for its ring nothing waits */
 	if (lab_options.quarantine)
 		(void)lab_quarantine_start(lab_options.quarantine * LAB_PAGE_BYTES);

@@ -182,6 +182,7 @@ void *lab_malloc_watched(size_t align, size_t size, labyrinth_gfp_t gfp, lab_mal
 		lab_os_set_errno(ENOMEM);
 		return NULL;
 	}
+	size += lab_watch_pad(size);
 	ptr = how(align, size);
 	if (!ptr && give_back_all())
 		ptr = how(align, size);
@@ -335,7 +336,7 @@ LAB_PUBLIC size_t labyrinth_malloc_usable_size(void *ptr)
 		return 0;
 	if (lab_is_aside() && !lab_mem_covers(ptr))
 		return lab_libc.usable(ptr);
-	return lab_block_bytes(ptr, LAB_VERB_USABLE);
+	return lab_watch_usable(ptr, lab_block_bytes(ptr, LAB_VERB_USABLE));
 }
 
 /* a block may stay where it is if another would not save a quarter */
@@ -353,7 +354,7 @@ static LAB_NOINLINE void *realloc_atomic(void *ptr, size_t have, size_t size)
 
 	if (size <= have) {
 		/* what a run has too much goes back, without a system call */
-		if (size > LAB_CLASS_MAX)
+		if (size > LAB_CLASS_MAX && !lab_is_watched())
 			(void)lab_large_resize(ptr, size);
 		return ptr;
 	}
@@ -382,7 +383,7 @@ LAB_PUBLIC void *labyrinth_heap_realloc(void *ptr, size_t size)
 	}
 	if (size > PTRDIFF_MAX)
 		return lab_no_memory();
-	have = lab_block_bytes(ptr, LAB_VERB_REALLOC);
+	have = lab_watch_usable(ptr, lab_block_bytes(ptr, LAB_VERB_REALLOC));
 	if (lab_scope_is_atomic())
 		return realloc_atomic(ptr, have, size);
 	/* watchers see a move as what it is */

@@ -80,7 +80,7 @@ static LAB_NOINLINE void *object_watched(size_t size, labyrinth_gfp_t gfp)
 
 	if (lab_watch_refuses(&request))
 		return NULL;
-	ptr = lab_object_atomic(size, LAB_MALLOC_ALIGN, gfp);
+	ptr = lab_object_atomic(size + lab_watch_pad(size), LAB_MALLOC_ALIGN, gfp);
 	if (ptr)
 		lab_watch_alloc(ptr, &request);
 	return ptr;

@@ -40,6 +40,7 @@
 	X(init_on_free, "0|1", on, 0, 1)                                                           \
 	X(page_poison, "0|1", on, 0, 1)                                                            \
 	X(quarantine, "SIZE", pages, 0, 1 << 18)                                                   \
+	X(redzone, "0|1", on, 0, 1)                                                                \
 	X(page_owner, "0|1", on, 0, 1)                                                             \
 	X(profile, "0|1", on, 0, 1)                                                                \
 	X(profile_rate, "BYTES", number, 1, 1ull << 39)                                            \

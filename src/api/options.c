@@ -171,6 +171,17 @@ void lab_options_no_histogram(const char *path)
 	(void)lab_line_put(&line, 2);
 }
 
+void lab_options_no_redzone(void)
+{
+	struct lab_line line;
+
+	lab_line_start(&line);
+	lab_line_str(
+		&line,
+		"labyrinth: redzone:1: too many objects are in use already; none is looked at");
+	(void)lab_line_put(&line, 2);
+}
+
 void lab_options_wrong_build(void)
 {
 	struct lab_line line;

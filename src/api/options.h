@@ -34,6 +34,7 @@ struct lab_options {
 	bool init_on_alloc; /* diag/fill.h */
 	bool init_on_free;
 	bool page_poison;
+	bool redzone;		 /* diag/redzone.h */
 	unsigned int quarantine; /* pages: of freed objects, diag/quarantine.h */
 	/* diag/sample.h, diag/owner.h */
 	bool page_owner, profile, profile_leak;
@@ -64,6 +65,9 @@ void lab_options_parse(const char *text);
 
 /** lab_options_no_histogram() - say that the file cannot be used */
 void lab_options_no_histogram(const char *path);
+
+/** lab_options_no_redzone() - say that it cannot be */
+void lab_options_no_redzone(void);
 
 /** lab_options_wrong_build() - say which library has the check_free asked for */
 void lab_options_wrong_build(void);

@@ -6,6 +6,7 @@
 #include "diag/histogram.h"
 #include "diag/owner.h"
 #include "diag/quarantine.h"
+#include "diag/redzone.h"
 #include "diag/sample.h"
 #include "os/cpu.h"
 
@@ -50,6 +51,8 @@ void lab_watch_alloc(void *ptr, const struct lab_request *request)
 
 	if (on & LAB_WATCH_FILL)
 		lab_fill_alloc(ptr, request);
+	if (on & LAB_WATCH_REDZONE && request->order == LAB_OBJECT)
+		lab_redzone_alloc(ptr, request->bytes);
 	if (on & LAB_WATCH_SIZES)
 		lab_histogram_alloc(ptr, request);
 	if (on & LAB_WATCH_BY_SAMPLES)
@@ -69,11 +72,23 @@ void *lab_watch_free(void *ptr, size_t bytes)
 {
 	if (lab_is_sampled())
 		lab_owner_remove(ptr, LAB_OBJECT);
+	if (watches(LAB_WATCH_REDZONE))
+		lab_redzone_free(ptr, bytes);
 	if (watches(LAB_WATCH_SIZES))
 		lab_histogram_free(ptr);
 	if (watches(LAB_WATCH_FILL))
 		lab_fill_free(ptr, bytes);
 	return watches(LAB_WATCH_QUARANTINE) ? lab_quarantine_put(ptr, bytes) : ptr;
+}
+
+size_t lab_watch_pad(size_t bytes)
+{
+	return watches(LAB_WATCH_REDZONE) && bytes <= PTRDIFF_MAX ? LAB_REDZONE_PAD : 0;
+}
+
+size_t lab_watch_usable(const void *ptr, size_t bytes)
+{
+	return watches(LAB_WATCH_REDZONE) ? lab_redzone_bytes(ptr, bytes) : bytes;
 }
 
 void *lab_watch_next(bool short_of)

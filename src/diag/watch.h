@@ -18,6 +18,7 @@ enum lab_watcher {
 	LAB_WATCH_FILL = 1 << 1,       /* diag/fill.h */
 	LAB_WATCH_QUARANTINE = 1 << 2, /* diag/quarantine.h */
 	LAB_WATCH_SIZES = 1 << 3,      /* diag/histogram.h */
+	LAB_WATCH_REDZONE = 1 << 4,    /* diag/redzone.h */
 	LAB_WATCH_OWNER = 1 << 8,      /* diag/owner.h: every page */
 	LAB_WATCH_PROFILE = 1 << 9,    /* diag/sample.h: objects and pages, some of them */
 };
@@ -99,6 +100,12 @@ static inline bool lab_watch_fills(void)
 {
 	return lab_word_get(&lab_watchers) & LAB_WATCH_FILL;
 }
+
+/** lab_watch_pad() - bytes that an object shall have more than were asked for */
+size_t lab_watch_pad(size_t bytes);
+
+/** lab_watch_usable() - how many of an object's @bytes are the caller's */
+size_t lab_watch_usable(const void *ptr, size_t bytes);
 
 /** lab_watch_free_pages() - the same for pages, of which none is kept */
 void lab_watch_free_pages(void *page, unsigned int order);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files for dumps, plain memory beside all zones, the time. */
+/* Files for dumps, plain memory beside all zones. */
 #ifndef LAB_OS_FILE_H
 #define LAB_OS_FILE_H
 
@@ -27,9 +27,6 @@ int lab_os_open_output(const char *path, bool anew);
 void lab_os_close(int fd);
 long lab_os_read(int fd, void *to, size_t bytes);
 long lab_os_write(int fd, const void *from, size_t bytes);
-
-/** lab_os_clock_ns() - CLOCK_MONOTONIC; 0 before libc is ready */
-uint64_t lab_os_clock_ns(void);
 
 /** lab_os_task_name() - the calling thread's name, as prctl(2) has it; @name: 16 bytes */
 void lab_os_task_name(char *name);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include "base/sys.h"
 #include "os/file.h"
@@ -56,15 +55,6 @@ long lab_os_write(int fd, const void *from, size_t bytes)
 		got = lab_sys6(SYS_write, fd, (long)from, (long)bytes, 0, 0, 0);
 	while (got == -EINTR);
 	return got;
-}
-
-uint64_t lab_os_clock_ns(void)
-{
-	struct timespec now;
-
-	if (!lab_os_is_ready() || clock_gettime(CLOCK_MONOTONIC, &now))
-		return 0;
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 void lab_os_task_name(char *name)

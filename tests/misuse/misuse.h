@@ -11,6 +11,7 @@
 #include "labyrinth.h"
 
 #include <malloc.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,16 @@ static inline void have_page_api(void)
 {
 	if (!labyrinth_alloc_pages || !labyrinth_free_pages || !labyrinth_free_page)
 		_exit(EXIT_NO_API);
+}
+
+/* what is freed lies on the stack of a CPU: stay on it */
+static inline void stay_here(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	sched_setaffinity(0, sizeof(set), &set);
 }
 
 static inline void *hide(void *ptr)

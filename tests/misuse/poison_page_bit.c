@@ -8,6 +8,7 @@ int main(void)
 	int i;
 
 	have_page_api();
+	stay_here();
 	page = labyrinth_alloc_page(LABYRINTH_GFP_ATOMIC);
 	if (!page)
 		return 1;
