@@ -353,6 +353,8 @@ help:
 	@echo 'make coverage        lines of src/ that the tests run, each other one explained; make fuzz'
 	@echo 'make check-explore   all orders of atomic accesses of a few threads; STATES=2000000'
 	@echo 'make check-unit      unit tests; T=block for one'
+	@echo 'make check-fault     requests that fail on purpose, in real programs'
+	@echo 'make check-histogram labyrinth histogram; check-probes: the USDT probes'
 	@echo 'make check-man       the manual: lint, prototypes, options, messages, examples'
 	@echo 'make check-install   install and uninstall; programs built with pkg-config and CMake'
 	@echo 'make check-docs      links, tests and numbers that the pages name are there'

@@ -81,7 +81,7 @@ every_option() { # each key of the list is taken by its name
 	while IFS=, read -r key value; do
 		case $value in
 		*SIZE*) value=1m ;; *PAGES*) value=3 ;; *KB*) value=5 ;; *MS*) value=9 ;;
-		*SIGNAL*) value=USR1 ;; *PATH*) value=/tmp/x ;; *) value=1 ;;
+		*INTERVAL*) value=1/1/0/1 ;; *SIGNAL*) value=USR1 ;; *PATH*) value=/tmp/x ;; *) value=1 ;;
 		esac
 		dry "--$key=$value" | grep -q "LABYRINTH_OPTIONS=.*$key=$value" || {
 			echo "--$key=$value"
