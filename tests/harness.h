@@ -35,12 +35,13 @@
 #include "os/os.h"
 #include "page/zone.h"
 
+/* What makes faults, system calls and threads of its own, which tests must not count. */
 #if defined(__SANITIZE_ADDRESS__)
 #define HARNESS_SANITIZER "asan"
 #elif defined(__SANITIZE_THREAD__)
 #define HARNESS_SANITIZER "tsan"
 #else
-#define HARNESS_SANITIZER ""
+#define HARNESS_SANITIZER (getenv("LAB_EMULATED") ? "the emulator" : "")
 #endif
 
 enum { NR_THREADS = 4, STRESS_MS = 500 };

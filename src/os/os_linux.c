@@ -246,10 +246,22 @@ uint64_t lab_os_clock_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* 0: not there; getauxval() then sets errno */
+static unsigned long auxiliary(unsigned long type)
+{
+	int before = errno;
+	unsigned long value = getauxval(type);
+
+	/* only then: after fork() the first write here is a page fault */
+	if (LAB_UNLIKELY(errno != before))
+		errno = before;
+	return value;
+}
+
 bool lab_os_clock_is_free(void)
 {
 	/* the coarse clocks are read from memory whatever the clock source is */
-	return ready && getauxval(AT_SYSINFO_EHDR) != 0;
+	return ready && auxiliary(AT_SYSINFO_EHDR) != 0;
 }
 
 long lab_os_gettid(void)
@@ -259,7 +271,7 @@ long lab_os_gettid(void)
 
 const char *lab_os_comm(void)
 {
-	const char *path = ready ? (const char *)getauxval(AT_EXECFN) : NULL;
+	const char *path = ready ? (const char *)auxiliary(AT_EXECFN) : NULL;
 	const char *name = path ? path : "?";
 
 	for (; path && *path; path++)
