@@ -36,6 +36,8 @@ LDFLAGS_SO := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,noexecstack
 TOOL_SRC := $(wildcard src/tool/*.c)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(OUT)/%.o)
 CORE_SRC := $(filter-out $(TOOL_SRC),$(wildcard src/*/*.c))
+# what the tests run of it is counted in processes that end early, too
+CORE_SRC += $(if $(filter coverage,$(BUILD)),tests/coverage/exit.c)
 CORE_OBJ := $(CORE_SRC:%.c=$(OUT)/%.o)
 PRELOAD_SRC := preload/glibc.c preload/loader.c preload/operators.c preload/signals.c preload/syscall.c \
 	preload/vfork.c
