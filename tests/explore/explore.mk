@@ -3,7 +3,7 @@
 CC ?= gcc
 FLAGS := -O1 -g -std=gnu11 -Isrc -Iinclude -Itests/explore -ftls-model=initial-exec -DLAB_NO_RSEQ \
 	-fno-pie -fno-inline-small-functions -MMD -MP -Wall -Wextra
-HOOKED := -fsanitize=thread --param tsan-instrument-func-entry-exit=0
+HOOKED := -fsanitize=thread --param tsan-instrument-func-entry-exit=0 -Wno-tsan
 SRC := $(filter-out src/tool/%,$(wildcard src/*/*.c))
 OBJ := $(SRC:%.c=$(OUT)/%.o) $(OUT)/tests/explore/scenarios.o $(OUT)/tests/explore/scenarios_object.o
 PLAIN := $(OUT)/tests/explore/engine.o $(OUT)/tests/explore/hooks.o $(OUT)/tests/explore/wrap.o
