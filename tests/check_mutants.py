@@ -36,6 +36,7 @@ HERE = os.path.join(ROOT, "tests", "mutants")
 PARTS = ["Makefile", ".clang-format", "src", "include", "preload", "trace", "tests",
          "man", "examples", "bench"]
 KEEP_TAIL = 25
+TURNS = 3
 
 
 class Mutant:
@@ -177,16 +178,22 @@ def main():
     code, said = run("make -s -j2 all", base, 600)
     if code != 0:
         sys.exit("the unchanged tree does not build:\n" + tail(said))
-    seconds = {}
+    seconds, flaky = {}, set()
     for test in sorted({m.test for m in mutants}):
         build, check = commands(test)
         code, said = run(build, base, 600)
-        start = time.time()
-        if code == 0:
-            code, said = run(check, base, 600)
-        if code != 0:
-            sys.exit(f"the unchanged tree fails: {test}\n" + tail(said))
-        seconds[test] = time.time() - start
+        for turn in range(TURNS):
+            start = time.time()
+            if code == 0:
+                code, said = run(check, base, 600)
+            seconds[test] = time.time() - start
+            if code == 0:
+                break
+            # on a busy machine a test of times may fail; then a bug has to fail each time
+            flaky.add(test)
+            if turn + 1 == TURNS:
+                sys.exit(f"the unchanged tree fails: {test}\n" + tail(said))
+            code, said = run(build, base, 600)
 
     caught, survived = 0, []
     for mutant in mutants:
@@ -202,7 +209,10 @@ def main():
             broken += 1
             continue
         start = time.time()
-        code, said = run(check, work, seconds[mutant.test] * 10 + 10)
+        for _ in range(TURNS if mutant.test in flaky else 1):
+            code, said = run(check, work, seconds[mutant.test] * 10 + 10)
+            if code == 0:
+                break
         took = time.time() - start
         if code == 0:
             survived.append(mutant.name)
