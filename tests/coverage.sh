@@ -28,7 +28,7 @@ for unit in "${units[@]}"; do
 	run tests/run_units.sh "$unit"
 done
 lib=$out/liblabyrinth-preload.so
-for check in misuse limits life atomic kswapd trace; do
+for check in misuse limits life atomic kswapd trace mmap sections profile; do
 	run tests/check_$check.sh --preload $lib --backend both
 done
 run tests/check_storm.sh --preload $lib --backend both --seconds 1
