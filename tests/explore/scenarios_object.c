@@ -64,6 +64,12 @@ static void cache_user(void)
 	cache_put(cache_get());
 }
 
+static void cache_twice(void)
+{
+	cache_user();
+	cache_user();
+}
+
 static void cache_taker(void)
 {
 	(void)cache_get();
@@ -89,7 +95,7 @@ static void cache_active_giver(void)
 	nr_given++;
 }
 
-/* three slabs all free, and the next one that becomes so has them swept */
+/* some slabs are all free; a slab that becomes so twice has them swept */
 static void set_up_sweep(void)
 {
 	unsigned int i;
@@ -99,7 +105,7 @@ static void set_up_sweep(void)
 		objects[i] = lab_cache_alloc(SLAB_CLASS);
 	while (i-- > 0)
 		lab_cache_free(SLAB_CLASS, objects[i]);
-	ex_must(lab_cache_slabs(SLAB_CLASS) == 3);
+	ex_must(lab_cache_slabs(SLAB_CLASS) >= 2);
 }
 
 /* every free object of every slab can be had without a new slab */
@@ -486,7 +492,7 @@ const struct ex_scenario ex_object_scenarios[] = {
 	  { cache_taker, cache_active_giver, cache_giver },
 	  check_cache },
 	{ "cache-replace", set_up_full, { cache_taker, cache_taker }, check_cache },
-	{ "cache-sweep", set_up_sweep, { cache_user, cache_taker }, check_cache },
+	{ "cache-sweep", set_up_sweep, { cache_twice, cache_taker }, check_cache },
 	{ "atomic", set_up_atomic, { atomic_user, atomic_user }, check_atomic },
 	{ "atomic-double", set_up_atomic, { atomic_double, atomic_double }, check_atomic_double },
 	{ "large-double", set_up_large, { large_double, large_double }, check_large },
