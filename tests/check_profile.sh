@@ -144,4 +144,50 @@ says "check_free:0 has no profiles" check_free:0,profile:1 'need check_free:1' \
 # shellcheck disable=SC2016
 says "a dump at a signal" "profile:1,page_owner:1,profile_dump:$dir/s,profile_signal:USR2" '^heap profile: ' \
 	"${run[@]}" sh -c 'kill -USR2 $$; cat '"$dir"'/s.$$.1.heap'
+
+# a stopped process is read from outside, and is what jeprof reads
+tool=$lib/labyrinth
+(cd "$dir" && exec "$tool" profile --rate=4k --output="$dir/t" bash -c 'kill -STOP $$') &
+child=$!
+for _ in $(seq 50); do
+	grep -q '^State:.T' /proc/$child/status && break
+	sleep 0.1
+done
+if "$tool" profile --output="$dir/outside.heap" $child >"$log" 2>&1 &&
+	jeprof --text --show_bytes "$(command -v bash)" "$dir/outside.heap" >"$log" 2>&1 &&
+	grep -q '^Total: [1-9][0-9]* B' "$log"; then
+	pass "labyrinth profile of a stopped process"
+else
+	fail "labyrinth profile of a stopped process" "exit code or nothing in it" "$log"
+fi
+kill -CONT $child
+wait $child
+if [ -s "$dir/t.$child.heap" ] && [ -e "$dir/t.$child.folded" ]; then
+	pass "labyrinth profile of a program"
+else
+	fail "labyrinth profile of a program" "no t.$child.heap"
+fi
+
+# refused NAME CODE PATTERN ARGUMENT...
+refused() {
+	local name=$1 want=$2 pattern=$3 code
+	shift 3
+	timeout -k 5 20 "$tool" profile "$@" >"$log" 2>&1
+	code=$?
+	if [ $code = "$want" ] && grep -q "$pattern" "$log"; then
+		pass "labyrinth profile: $name"
+	else
+		fail "labyrinth profile: $name" "exit code $code" "$log"
+	fi
+}
+LD_PRELOAD=$preload sleep 20 &
+plain=$!
+sleep 0.3
+refused "a process that takes no samples" 1 'takes no samples' $plain
+kill $plain
+refused "a process without Labyrinth" 5 'does not contain Labyrinth' $$
+refused "no such process" 3 'there is no process' 4194303
+refused "a rate of 0" 2 'profile_rate takes BYTES' --rate=0 true
+refused "an option that is none" 2 'unknown option' --wrong true
+refused "nothing" 2 '^usage: labyrinth profile'
 finish

@@ -21,6 +21,8 @@
 	  "run a program, and print the sizes and lifetimes of what it allocates")                 \
 	X(fault, "PID [failslab|fail_page_alloc [ATTRIBUTE=VALUE]...]",                            \
 	  "show how requests of a process fail on purpose, or let them")                           \
+	X(profile, "[--output=PATH] [--rate=BYTES] PID|[--] PROGRAM [ARGUMENT]...",                \
+	  "write the heap profile of a process, or of a program at its end")                       \
 	X(version, "", "print the version")                                                        \
 	X(help, "[COMMAND]", "print this, or what a command takes")
 
