@@ -133,7 +133,7 @@ static unsigned int refill(unsigned int cls, unsigned int n)
 }
 
 /* objects that lab_sample_pop() moves at once */
-enum { FILL = 33 };
+enum { FILL = 56 };
 
 static bool step_less(uint64_t *raw, uint64_t n)
 {
