@@ -189,7 +189,10 @@ unsigned int frames_collect(uintptr_t *ips, unsigned int max)
 	for (turn = 0; n < max && turn < 4 * max; turn++) {
 		uintptr_t pc = walk.exact ? walk.ip : walk.ip - 1;
 
-		if (object_find(pc, &object))
+		/* most callers lie in the object that was found last */
+		if ((turn == 0 || pc < (uintptr_t)object.dlfo_map_start ||
+		     pc >= (uintptr_t)object.dlfo_map_end) &&
+		    object_find(pc, &object))
 			break;
 		if (n || !is_internal((uintptr_t)object.dlfo_map_start))
 			ips[n++] = walk.ip;
