@@ -5,6 +5,8 @@
  */
 #include "harness.h"
 
+#include <sys/resource.h>
+
 #include "gfp/reclaim.h"
 #include "labyrinth.h"
 #include "os/wiped.h"
@@ -1178,6 +1180,34 @@ static void test_atomic_requests_are_served_when_memory_is_out(void **state)
 	child(out_of_memory);
 }
 
+/* a limit of this process, as ulimit -v sets it: what is mapped may become resident */
+static void out_of_address_space(void *unused)
+{
+	const struct rlimit none = { 0 };
+	void *ptr, **list = NULL;
+	unsigned int n = 0;
+
+	(void)unused;
+	must(lab_word_get(&zone->managed) < lab_word_get(&zone->cap));
+	must(setrlimit(RLIMIT_AS, &none) == 0);
+	/* no page: they would be the reserve's, which then grows by itself */
+	while ((ptr = labyrinth_heap_malloc(60000))) {
+		*(void **)ptr = list;
+		list = ptr;
+	}
+	must(lab_word_get(&zone->managed) == lab_word_get(&zone->cap));
+	while ((held[n] = labyrinth_alloc_page(ATOMIC)))
+		memset(held[n++], 0xa5, LAB_PAGE_BYTES);
+	must(n >= 101);
+}
+
+/* The reserve is as large as it may be before malloc() fails, however small it was. */
+static void test_reserve_is_full_grown_when_memory_is_out(void **state)
+{
+	(void)state;
+	child(out_of_address_space);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1204,6 +1234,7 @@ int main(void)
 		cmocka_unit_test(test_rules_hold_for_pages_of_the_stack),
 		cmocka_unit_test(test_section_turns_kernel_into_nowait),
 		cmocka_unit_test(test_atomic_requests_are_served_when_memory_is_out),
+		cmocka_unit_test(test_reserve_is_full_grown_when_memory_is_out),
 	};
 
 	if (labyrinth_sysctl("stall_ms", NULL, &(uint64_t){ 0 }))

@@ -194,11 +194,23 @@ static bool unpark(enum lab_zone_id id)
 	return false;
 }
 
+/* a step towards the cap */
+static void grow(enum lab_zone_id id, uint64_t managed, uint64_t cap)
+{
+	unsigned int step =
+		cap - managed < REFILL_STEP ? (unsigned int)(cap - managed) : REFILL_STEP;
+
+	if (lab_word_get(&lab_zone_at(id)->parked))
+		while (step > 0 && unpark(id))
+			step--;
+	else
+		(void)populate(id, step);
+}
+
 void lab_reserve_refill(enum lab_zone_id id)
 {
 	struct lab_zone *zone = lab_zone_at(id);
 	uint64_t managed = lab_word_get(&zone->managed), cap = lab_word_get(&zone->cap);
-	unsigned int step;
 
 	if (LAB_LIKELY(managed == cap && lab_word_get(&zone->free) >= lab_word_get(&zone->low)) ||
 	    LAB_UNLIKELY(!lab_reserve_is_ours(id)))
@@ -206,14 +218,27 @@ void lab_reserve_refill(enum lab_zone_id id)
 	if (managed > cap) {
 		park(id, (unsigned int)(managed - cap));
 	} else if (managed < cap && lab_word_get(&zone->free) < lab_word_get(&zone->goal)) {
-		step = cap - managed < REFILL_STEP ? (unsigned int)(cap - managed) : REFILL_STEP;
-		if (lab_word_get(&zone->parked))
-			while (step > 0 && unpark(id))
-				step--;
-		else
-			(void)populate(id, step);
+		grow(id, managed, cap);
 	}
 	if (lab_word_get(&zone->managed) != managed)
+		lab_watermarks_update();
+}
+
+void lab_reserve_fill(enum lab_zone_id id)
+{
+	struct lab_zone *zone = lab_zone_at(id);
+	const uint64_t first = lab_word_get(&zone->managed), cap = lab_word_get(&zone->cap);
+	uint64_t before, now = first;
+
+	if (!lab_reserve_is_ours(id))
+		return;
+	do {
+		before = now;
+		if (before < cap)
+			grow(id, before, cap);
+		now = lab_word_get(&zone->managed);
+	} while (now > before);
+	if (now != first)
 		lab_watermarks_update();
 }
 

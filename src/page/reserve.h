@@ -49,6 +49,14 @@ int lab_reserve_resize(uint64_t cap);
 void lab_reserve_refill(enum lab_zone_id id);
 
 /**
+ * lab_reserve_fill() - all the frames that the zone may have
+ *
+ * For when the heap is refused memory: min, which ordinary requests leave to atomic
+ * ones, is in proportion to what the zone has.  Context: as lab_reserve_refill().
+ */
+void lab_reserve_fill(enum lab_zone_id id);
+
+/**
  * lab_reserve_take() - 2^order frames, if @floor stay free
  * @order: 0 .. 9
  * @floor: frames that must be left; the watermark the caller may go down to

@@ -241,6 +241,7 @@ static unsigned int heap_take(const struct want *want, struct lab_frames *out)
 			break;
 		if (turns++ >= LAST_TURNS || (!lab_heap_purge(true) && !has_free(want))) {
 			lab_word_add(&heap->failed, 1);
+			lab_reserve_fill(LAB_ZONE_RESERVE);
 			return 0;
 		}
 	}
