@@ -158,11 +158,8 @@ void lab_profile_options(void)
 		complain("profile:1 and page_owner:1 need check_free:1", "", err);
 	else if (err)
 		complain("profile:1 and page_owner:1: no memory", "", err);
-	if (lab_options.profile_signal && lab_is_sampled()) {
-		err = lab_os_on_signal((int)lab_options.profile_signal, on_signal);
-		if (err)
-			complain("profile_signal: the program has this signal", "", err);
-	}
+	if (lab_options.profile_signal && lab_is_sampled())
+		(void)lab_os_on_signal((int)lab_options.profile_signal, on_signal);
 }
 
 void lab_profile_exit(void)

@@ -98,10 +98,8 @@ static void on_signal(int signo)
 
 void lab_stats_init(void)
 {
-	static const char taken[] = "labyrinth: stats_signal: the program has this signal\n";
-
-	if (lab_options.stats_signal && lab_os_on_signal((int)lab_options.stats_signal, on_signal))
-		(void)lab_os_write(2, taken, sizeof(taken) - 1);
+	if (lab_options.stats_signal)
+		(void)lab_os_on_signal((int)lab_options.stats_signal, on_signal);
 }
 
 void lab_stats_exit(void)

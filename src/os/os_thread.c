@@ -78,13 +78,9 @@ static struct timespec time_of(unsigned int ms)
 
 int lab_os_on_signal(int signo, void (*handler)(int signo))
 {
-	struct sigaction old, sa = { .sa_handler = handler, .sa_flags = SA_RESTART | SA_ONSTACK };
+	struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_RESTART | SA_ONSTACK };
 
 	sigfillset(&sa.sa_mask);
-	if (sigaction(signo, NULL, &old))
-		return -errno;
-	if (old.sa_handler != SIG_DFL)
-		return -EBUSY;
 	return sigaction(signo, &sa, NULL) ? -errno : 0;
 }
 

@@ -19,14 +19,15 @@ void lab_os_restore_signals(uint64_t mask);
 /** lab_os_signals_blocked() - the calling thread's mask: bit n - 1 is signal n */
 uint64_t lab_os_signals_blocked(void);
 
-/** lab_os_on_signal() - let @handler handle a signal, unless the program does
+/** lab_os_on_signal() - let @handler handle a signal from now on
  *
  * Interrupted system calls go on.  On the alternate stack, where the thread has one,
- * and with all signals blocked.
+ * and with all signals blocked.  A program that wants the signal takes it later; of
+ * two copies of the library the preloaded one starts last, and is the one at work.
  *
- * Context: at start-up: sigaction(2).  Return: 0; -EBUSY: there is a handler; -errno.
+ * Context: at start-up: sigaction(2).  Return: 0 or -errno.
  */
-LAB_NODISCARD int lab_os_on_signal(int signo, void (*handler)(int signo));
+int lab_os_on_signal(int signo, void (*handler)(int signo));
 
 /** lab_os_nap() - sleep for @ms milliseconds, or until a handler has run; no cancellation point */
 void lab_os_nap(unsigned int ms);
