@@ -100,6 +100,12 @@ static bool step_space(uint64_t *raw, uint64_t size)
 	return true;
 }
 
+/* one of those that may still fail: here, so that of threads at once no more do */
+static bool take_time(struct labyrinth_fault_attr *attr)
+{
+	return step(&attr->times, step_times, 0) || get((uint64_t *)&attr->times) == UINT64_MAX;
+}
+
 static bool attributes_say_so(enum labyrinth_fault fault, uint64_t size)
 {
 	struct labyrinth_fault_attr *attr = &lab_fault.attr[fault];
@@ -111,17 +117,19 @@ static bool attributes_say_so(enum labyrinth_fault fault, uint64_t size)
 		return false;
 	if (interval > 1 && (lab_word_add(passed, 1) + 1) % interval)
 		return false;
-	return probability > (draw() >> 32) * 100 >> 32;
+	return probability > (draw() >> 32) * 100 >> 32 && take_time(attr);
 }
 
 static LAB_COLD void inject(enum labyrinth_fault fault, const struct lab_request *request)
 {
 	struct labyrinth_fault_attr *attr = &lab_fault.attr[fault];
+	const uint64_t times = get((uint64_t *)&attr->times);
 	const struct lab_warn_fault what = { .name = names[fault],
 					     .interval = get(&attr->interval),
 					     .probability = get(&attr->probability),
 					     .space = get((uint64_t *)&attr->space),
-					     .times = get((uint64_t *)&attr->times),
+					     /* as it was, like the kernel */
+					     .times = times + (times != UINT64_MAX),
 					     .bytes = request->bytes,
 					     .seed = get(&lab_fault.seed) };
 	uint64_t verbose = get(&attr->verbose);
@@ -131,7 +139,6 @@ static LAB_COLD void inject(enum labyrinth_fault fault, const struct lab_request
 	(void)lab_word_add((lab_word_t *)&attr->injected, 1);
 	if (verbose && !(request->gfp & LABYRINTH___GFP_NOWARN))
 		lab_warn_fault(request->gfp, &what, verbose > 1);
-	(void)step(&attr->times, step_times, 0);
 }
 
 /* should_failslab() and should_fail_alloc_page() */
@@ -155,10 +162,13 @@ bool lab_fault_refuses(const struct lab_request *request)
 	if (is_exempt(&lab_fault.attr[fault], request))
 		return false;
 	if (lab_word_step(&nth, &before, step_countdown, 0, memory_order_relaxed,
-			  memory_order_relaxed))
+			  memory_order_relaxed)) {
 		fails = before == 1;
-	else
+		if (fails)
+			(void)take_time(&lab_fault.attr[fault]);
+	} else {
 		fails = attributes_say_so(fault, object ? request->bytes : 1ull << request->order);
+	}
 	if (fails)
 		inject(fault, request);
 	return fails;

@@ -38,7 +38,7 @@
 
 /* From labyrinth.h; absent under other allocators. */
 __attribute__((weak)) const char *labyrinth_pcp_backend(void);
-__attribute__((weak)) int labyrinth_profile_dump(int fd, int format);
+__attribute__((weak)) int labyrinth_profile_dump(int fd, enum labyrinth_profile_format format);
 __attribute__((weak)) int labyrinth_page_owner_dump(int fd);
 __attribute__((weak)) int labyrinth_object_owner_dump(int fd);
 
