@@ -273,7 +273,7 @@ static void dump(uint64_t dice)
 		err = labyrinth_object_owner_dump(dump_fd);
 		break;
 	default:
-		err = labyrinth_profile_dump(dump_fd, (int)(dice % 5) - 2);
+		err = labyrinth_profile_dump(dump_fd, dice % 5 - 2);
 	}
 	if (err)
 		die(EXIT_CORRUPT, "dump", NULL, dice % 5, (uint64_t)-err);
@@ -294,7 +294,10 @@ static void on_signal(int sig)
 	if (depth < DEPTH_MAX)
 		pthread_sigmask(SIG_UNBLOCK, &storm_signals, NULL);
 	for (unsigned int i = 0; i < steps; i++)
-		step(depth);
+		if (in_section)
+			gfp_step(depth);
+		else
+			step(depth);
 	if (dump_fd >= 0 && self->handlers % 256 == 0)
 		dump(rng_next(&self->rng[depth]));
 	if (depth < DEPTH_MAX)

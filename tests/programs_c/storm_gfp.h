@@ -94,6 +94,9 @@ static void pool_step(uint64_t dice, uint64_t block_seed)
 	labyrinth_mempool_free(handle_block(out), storm_pool);
 }
 
+/* handlers that come in here are in the section too, where malloc() may well say no */
+static __thread volatile int in_section;
+
 /* a block for the slots of malloc()'s, or 0 */
 static handle_t object_step(uint64_t dice, uint64_t block_seed)
 {
@@ -104,9 +107,11 @@ static handle_t object_step(uint64_t dice, uint64_t block_seed)
 	if (dice & 1) {
 		block = labyrinth_malloc(size, QUIET);
 	} else {
+		in_section++;
 		saved = labyrinth_gfp_save();
 		block = malloc(size);
 		labyrinth_gfp_restore(saved);
+		in_section--;
 	}
 	return gfp_count(block) ? block_fill(block, size, block_seed) : 0;
 }
