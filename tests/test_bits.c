@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness.h"
 
+#include "base/gather.h"
+
 #include "base/bits.h"
 
 enum { MANY = 20000 };
@@ -202,6 +204,52 @@ static void test_pool_among_threads_keeps_its_law(void **state)
 		assert_true(lab_word_get(&pool.bits[w]) == ~0ull >> (w * 11));
 }
 
+/* what came out of a gathering, by word; and how often a word came */
+struct gathered {
+	uint64_t mask[64];
+	unsigned int sent;
+};
+
+static void keep_word(void *arg, uint32_t key, uint64_t mask)
+{
+	struct gathered *to = arg;
+
+	assert_true(key < 64);
+	assert_int_equal(to->mask[key] & mask, 0);
+	to->mask[key] |= mask;
+	to->sent++;
+}
+
+/* Whatever the order, each bit goes to its own word once; few words are sent once each. */
+static void test_gather_sends_every_bit_to_its_word_once(void **state)
+{
+	uint64_t seed = new_seed("gather");
+	unsigned int nwords, i, turn;
+
+	(void)state;
+	for (nwords = 1; nwords <= 64; nwords++) {
+		struct gathered to = { .sent = 0 };
+		struct lab_gather g = { .used = 0 };
+		uint64_t want[64] = { 0 };
+
+		for (turn = 0; turn < 400; turn++) {
+			uint32_t key = (uint32_t)random_below(&seed, nwords);
+			uint64_t bit = 1ull << random_below(&seed, 64);
+
+			if (want[key] & bit)
+				continue;
+			want[key] |= bit;
+			lab_gather_add(&g, key, bit, keep_word, &to);
+		}
+		lab_gather_end(&g, keep_word, &to);
+		assert_int_equal(g.used, 0);
+		for (i = 0; i < nwords; i++)
+			assert_int_equal(to.mask[i], want[i]);
+		if (nwords == 1)
+			assert_int_equal(to.sent, 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_lowest_takes_the_lowest_bits),
 		cmocka_unit_test(test_small_arithmetic_is_right_at_the_edges),
 		cmocka_unit_test(test_pool_gives_back_what_it_took),
+		cmocka_unit_test(test_gather_sends_every_bit_to_its_word_once),
 		cmocka_unit_test(test_pool_among_threads_keeps_its_law),
 	};
 

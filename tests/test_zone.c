@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness.h"
 
+#include "os/cpu.h"
+
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
 /* runs that a test holds */
@@ -328,6 +330,76 @@ static void test_frames_among_threads_are_all_found_again(void **state)
 	assert_all_free_frames_are_found();
 }
 
+/* Frames that go back in parts, over more blocks than there are places, are all counted. */
+static void test_frames_given_in_parts_are_counted_once_and_offered(void **state)
+{
+	static struct held held[LAB_BLOCK_FRAMES * (LAB_GIVING_NR + 4)];
+	uint64_t seed = new_seed("parts");
+	struct lab_giving giving = { .n = { 0 } };
+	struct lab_frames out;
+	size_t n = 0, i;
+
+	(void)state;
+	while (n < sizeof(held) / sizeof(held[0]))
+		for (i = lab_heap_take_some(1, &out); i > 0; i--)
+			held[n++].pfn = out.pfn + lab_ctz(out.mask);
+	shuffle_held(held, n, &seed);
+	for (i = 0; i < n; i++)
+		lab_zone_give_part(&giving, held[i].pfn & ~63u, 1ull << held[i].pfn % 64);
+	lab_zone_give_rest(&giving);
+	assert_counters_are_exact(0);
+	assert_all_free_frames_are_found();
+	/* nothing is left in it */
+	lab_zone_give_rest(&giving);
+	assert_counters_are_exact(0);
+}
+
+static void *take_and_give(void *arg)
+{
+	struct lab_frames out[32];
+	unsigned int turn, i;
+
+	(void)arg;
+	for (turn = 0; turn < 20000; turn++) {
+		for (i = 0; i < 32; i++)
+			assert_true(lab_heap_take_some(3, &out[i]) > 0);
+		for (i = 0; i < 32; i++)
+			lab_zone_give_mask(out[i].pfn, out[i].mask);
+	}
+	return NULL;
+}
+
+static size_t count_homes(void)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < lab_nr_sections() * LAB_SECTION_BLOCKS; i++)
+		if (lab_section_is_ready(i / LAB_SECTION_BLOCKS))
+			n += lab_word_get(&lab_block_at(i)->home) != 0;
+	return n;
+}
+
+/*
+ * CPUs that met at one block have each their own from then on; no frame is lost by it.
+ * When they meet is up to the scheduler; they do within a few rounds of 30 ms.
+ */
+static void test_cpus_that_meet_find_homes_and_lose_nothing(void **state)
+{
+	unsigned int round, rounds = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 200 : 1;
+	pthread_t other;
+
+	(void)state;
+	for (round = 0; round < rounds && !count_homes(); round++) {
+		assert_int_equal(pthread_create(&other, NULL, take_and_give, NULL), 0);
+		take_and_give(NULL);
+		assert_int_equal(pthread_join(other, NULL), 0);
+	}
+	assert_true(rounds == 1 || count_homes() > 0);
+	assert_true(count_homes() <= lab_cpus_nr());
+	assert_counters_are_exact(0);
+	assert_all_free_frames_are_found();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +410,8 @@ int main(void)
 		cmocka_unit_test(test_hints_after_random_takes_and_gives_lose_no_block),
 		cmocka_unit_test(test_heap_beyond_one_section_works_alike),
 		cmocka_unit_test(test_gate_for_foreign_addresses_is_shut),
+		cmocka_unit_test(test_frames_given_in_parts_are_counted_once_and_offered),
+		cmocka_unit_test(test_cpus_that_meet_find_homes_and_lose_nothing),
 		cmocka_unit_test(test_frames_among_threads_are_all_found_again),
 	};
 

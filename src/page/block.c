@@ -91,12 +91,11 @@ static bool step_clear_exactly(uint64_t *raw, uint64_t mask)
 
 /* ---- count ---- */
 
-static bool count_take(struct lab_block *block, enum lab_zone_id zone, unsigned int n)
+static bool count_take(struct lab_block *block, enum lab_zone_id zone, unsigned int n,
+		       uint64_t *old)
 {
-	uint64_t old;
-
 	/* acquire: pairs with lab_block_release() [block.word] */
-	return lab_word_step(&block->word, &old, step_take, (uint64_t)n << 8 | zone,
+	return lab_word_step(&block->word, old, step_take, (uint64_t)n << 8 | zone,
 			     memory_order_acquire, memory_order_relaxed);
 }
 
@@ -174,10 +173,11 @@ unsigned int lab_block_take_some(size_t index, enum lab_zone_id zone, unsigned i
 				 struct lab_frames *out)
 {
 	struct lab_block *block = lab_block_at(index);
+	uint64_t before = lab_word_get(&block->word), old;
 	struct lab_take take;
 	unsigned int got;
 
-	while (!count_take(block, zone, want)) {
+	while (!count_take(block, zone, want, &old)) {
 		union lab_block_word w = { .raw = lab_word_get(&block->word) };
 
 		if (w.zone != zone || w.free == 0)
@@ -191,6 +191,7 @@ unsigned int lab_block_take_some(size_t index, enum lab_zone_id zone, unsigned i
 	out->pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES + take.word * 64);
 	out->mask = take.mask;
 	out->nclean = clean_take(block, take.word, take.mask);
+	out->raced = old != before;
 	return got;
 }
 
@@ -219,8 +220,9 @@ static unsigned int take_by_clean(size_t index, enum lab_zone_id zone, unsigned 
 	struct lab_block *block = lab_block_at(index);
 	uint64_t mask = 0, wrong;
 	unsigned int word, got;
+	uint64_t old;
 
-	while (!count_take(block, zone, want))
+	while (!count_take(block, zone, want, &old))
 		if ((want /= 2) == 0)
 			return 0;
 	for (word = 0; !mask && word < LAB_BLOCK_WORDS; word++)
@@ -268,6 +270,7 @@ bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int order,
 	struct lab_block *block = lab_block_at(index);
 	unsigned int n = 1u << order;
 	size_t first = 0;
+	uint64_t old;
 
 	if (order == LAB_BLOCK_ORDER) {
 		if (!lab_block_claim(index, zone, true))
@@ -276,7 +279,7 @@ bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int order,
 		lab_block_release(index, zone, LAB_BLOCK_EMPTY);
 	} else {
 		if (!lab_bits_may_have_run(block->bits, LAB_BLOCK_WORDS, order) ||
-		    !count_take(block, zone, n))
+		    !count_take(block, zone, n, &old))
 			return false;
 		first = lab_bits_take_run(block->bits, LAB_BLOCK_WORDS, order);
 		if (first == SIZE_MAX) {
@@ -297,7 +300,7 @@ bool lab_block_take_at(size_t index, enum lab_zone_id zone, unsigned int first, 
 	unsigned int at = first, end = first + n, len;
 	uint64_t old;
 
-	if (!count_take(block, zone, n))
+	if (!count_take(block, zone, n, &old))
 		return false;
 	for (; at < end; at += len) {
 		len = end - at < 64 - at % 64 ? end - at : 64 - at % 64;
@@ -376,13 +379,21 @@ bool lab_block_take_fit(size_t index, enum lab_zone_id zone, unsigned int n, str
 
 /* ---- give ---- */
 
+void lab_block_give_bits(size_t index, unsigned int word, uint64_t mask)
+{
+	if (LAB_UNLIKELY(lab_bits_give(&lab_block_at(index)->bits[word], mask)))
+		lab_bug("a frame was given back twice");
+}
+
+void lab_block_count(size_t index, unsigned int n)
+{
+	count_give(lab_block_at(index), n);
+}
+
 void lab_block_give_mask(size_t index, unsigned int word, uint64_t mask)
 {
-	struct lab_block *block = lab_block_at(index);
-
-	if (LAB_UNLIKELY(lab_bits_give(&block->bits[word], mask)))
-		lab_bug("a frame was given back twice");
-	count_give(block, lab_popcount(mask));
+	lab_block_give_bits(index, word, mask);
+	lab_block_count(index, lab_popcount(mask));
 }
 
 void lab_block_give(size_t index, unsigned int first, unsigned int n)

@@ -40,7 +40,8 @@ static_assert(LAB_BLOCK_FRAMES < 1u << 10, "free must be able to count a full bl
  */
 struct lab_block {
 	lab_word_t word;
-	lab_word_t pad[7];
+	lab_word_t home; /* 1 + the CPU that takes from it, or 0; a hint, see zone.c */
+	lab_word_t pad[6];
 	lab_word_t bits[LAB_BLOCK_WORDS];  /* 1: free */
 	lab_word_t clean[LAB_BLOCK_WORDS]; /* 1: reads as zero; meaningful while free */
 	lab_word_t pad2[8];
@@ -53,6 +54,7 @@ struct lab_frames {
 	lab_pfn_t pfn;	     /* frame of bit 0 of mask, or the first of a run */
 	uint64_t mask;	     /* frames taken, if by lab_block_take_some() */
 	unsigned int nclean; /* of those taken, how many read as zero */
+	bool raced;	     /* by lab_block_take_some(): another context was at the word too */
 };
 
 static LAB_ALWAYS_INLINE struct lab_block *lab_block_at(size_t index)
@@ -122,6 +124,13 @@ void lab_block_give(size_t index, unsigned int first, unsigned int n);
 
 /** lab_block_give_mask() - give back frames of one word of the bitmap */
 void lab_block_give_mask(size_t index, unsigned int word, uint64_t mask);
+
+/**
+ * lab_block_give_bits(), lab_block_count() - the same in two halves: bits of several
+ *	words first, then the count of all of them
+ */
+void lab_block_give_bits(size_t index, unsigned int word, uint64_t mask);
+void lab_block_count(size_t index, unsigned int n);
 
 /** lab_block_set_clean() - frames that the caller owns read as zero again */
 void lab_block_set_clean(size_t index, unsigned int first, unsigned int n);

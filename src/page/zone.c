@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "base/probe.h"
+#include "os/cpu.h"
 #include "os/os.h"
 #include "page/exclusive.h"
 #include "page/reserve.h"
@@ -84,17 +85,55 @@ struct want {
 	unsigned int order; /* else one run of 2^order, aligned to its size */
 };
 
+static lab_word_t crowded; /* steps on a block's word that another CPU's had made vain */
+enum { CROWD = 8 };
+
 static unsigned int block_take(size_t block, const struct want *want, struct lab_frames *out)
 {
-	if (want->some)
-		return lab_block_take_some(block, LAB_ZONE_HEAP, want->some, out);
+	unsigned int got;
+
+	if (want->some) {
+		got = lab_block_take_some(block, LAB_ZONE_HEAP, want->some, out);
+		if (got && LAB_UNLIKELY(out->raced) && lab_word_get(&crowded) < CROWD)
+			lab_word_add(&crowded, 1);
+		return got;
+	}
 	if (want->fit)
 		return lab_block_take_fit(block, LAB_ZONE_HEAP, want->fit, out) ? want->fit : 0;
 	return lab_block_take_run(block, LAB_ZONE_HEAP, want->order, out) ? 1u << want->order : 0;
 }
 
+/*
+ * Where CPUs get in each other's way, each takes single frames from a block of its own
+ * as long as others are to be had.  Hints, as all here: the home of a CPU is 1 + a block,
+ * that of a block 1 + a CPU.  Not before they did get in each other's way: a home is a
+ * block whose free frames the other CPUs leave alone.
+ */
+static lab_word_t home_of_cpu[LAB_NR_CPUS];
+
+static void home_move(unsigned int cpu, size_t block)
+{
+	uint64_t old = lab_word_get(&home_of_cpu[cpu]);
+
+	if (old)
+		lab_word_set(&lab_block_at(old - 1)->home, 0);
+	lab_word_set(&lab_block_at(block)->home, cpu + 1);
+	lab_word_set(&home_of_cpu[cpu], block + 1);
+}
+
+static unsigned int home_take(unsigned int cpu, const struct want *want, struct lab_frames *out)
+{
+	uint64_t home = lab_word_get(&home_of_cpu[cpu]);
+	unsigned int got = home ? block_take(home - 1, want, out) : 0;
+
+	if (got)
+		lab_heap_review(home - 1);
+	return got;
+}
+
 /* Lowest addresses first: what is in use stays together, the rest can go back. */
-static unsigned int heap_search(const struct want *want, struct lab_frames *out)
+static unsigned int search(const struct want *want, uint64_t not_of, size_t *found,
+			   struct lab_frames *out)
 {
 	size_t nr = lab_nr_sections(), s;
 	unsigned int got;
@@ -106,13 +145,33 @@ static unsigned int heap_search(const struct want *want, struct lab_frames *out)
 			size_t block = s * LAB_SECTION_BLOCKS + lab_ctz(left);
 
 			left &= left - 1;
+			if (not_of && lab_word_get(&lab_block_at(block)->home) != 0)
+				continue;
 			got = block_take(block, want, out);
 			lab_heap_review(block);
+			*found = block;
 			if (got)
 				return got;
 		}
 	}
 	return 0;
+}
+
+static unsigned int heap_search(const struct want *want, struct lab_frames *out)
+{
+	unsigned int got, cpu;
+	size_t block;
+
+	if (LAB_LIKELY(!want->some || lab_word_get(&crowded) < CROWD))
+		return search(want, 0, &block, out);
+	cpu = lab_cpu_now();
+	got = home_take(cpu, want, out);
+	if (got)
+		return got;
+	got = search(want, cpu + 1, &block, out);
+	if (got)
+		home_move(cpu, block);
+	return got ? got : search(want, 0, &block, out);
 }
 
 /* ---- growth ---- */
@@ -333,4 +392,47 @@ void lab_zone_give_mask(lab_pfn_t pfn, uint64_t mask)
 
 	lab_block_give_mask(block, pfn % LAB_BLOCK_FRAMES / 64, mask);
 	gave(zone, block, lab_popcount(mask));
+}
+
+/* raise the count of the block in place @at; its zone stands as long as we have not */
+static void giving_settle(struct lab_giving *giving, unsigned int at)
+{
+	size_t block = giving->block[at];
+	union lab_block_word w = { .raw = lab_word_get(&lab_block_at(block)->word) };
+	unsigned int n = giving->n[at];
+
+	giving->n[at] = 0;
+	giving->of_zone[w.zone] += n;
+	lab_block_count(block, n);
+	if (w.zone == LAB_ZONE_HEAP && !is_offered(block))
+		lab_heap_offer(block);
+}
+
+void lab_zone_give_part(struct lab_giving *giving, lab_pfn_t pfn, uint64_t mask)
+{
+	uint32_t block = pfn / LAB_BLOCK_FRAMES;
+	unsigned int at = block % LAB_GIVING_NR;
+
+	if (giving->block[at] != block && giving->n[at])
+		giving_settle(giving, at);
+	lab_block_give_bits(block, pfn % LAB_BLOCK_FRAMES / 64, mask);
+	giving->block[at] = block;
+	giving->n[at] = (uint16_t)(giving->n[at] + lab_popcount(mask));
+}
+
+void lab_zone_give_rest(struct lab_giving *giving)
+{
+	unsigned int at, zone;
+
+	for (at = 0; at < LAB_GIVING_NR; at++)
+		if (giving->n[at])
+			giving_settle(giving, at);
+	for (zone = 0; zone < LAB_NR_ZONES; zone++) {
+		if (!giving->of_zone[zone])
+			continue;
+		lab_word_add(&lab_zones[zone].free, giving->of_zone[zone]);
+		if (zone == LAB_ZONE_HEAP)
+			lab_word_add(&heap->dirty, giving->of_zone[zone]);
+		giving->of_zone[zone] = 0;
+	}
 }

@@ -84,6 +84,29 @@ void lab_zone_give(lab_pfn_t pfn, unsigned int n);
 /** lab_zone_give_mask() - frames of one word of a bitmap; @pfn is that of bit 0 */
 void lab_zone_give_mask(lab_pfn_t pfn, uint64_t mask);
 
+/* Frames whose bits are set already and which their blocks do not count yet. */
+#define LAB_GIVING_NR 16u
+struct lab_giving {
+	uint32_t block[LAB_GIVING_NR];
+	uint16_t n[LAB_GIVING_NR]; /* 0: the place is empty */
+	uint32_t of_zone[LAB_NR_ZONES];
+};
+
+/**
+ * lab_zone_give_part() - the same for many words, most of which share few blocks
+ * @giving: all zero to begin with; belongs to the caller
+ *
+ * Sets the bits; the counts are raised when the place in @giving is wanted, or by
+ * lab_zone_give_rest().  Until then nobody finds the frames; who is abandoned in between
+ * leaks those that are in @giving.
+ *
+ * Context: as above.  Order: releases [pool.bits].
+ */
+void lab_zone_give_part(struct lab_giving *giving, lab_pfn_t pfn, uint64_t mask);
+
+/** lab_zone_give_rest() - the counts of all that is in @giving, which is all zero then */
+void lab_zone_give_rest(struct lab_giving *giving);
+
 /** lab_heap_offer() - a heap block has free frames: let searches find it */
 void lab_heap_offer(size_t block);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* malloc's single pages, between their stack and the zones. */
+#include "base/gather.h"
 #include "page/exclusive.h"
 #include "page/reserve.h"
 #include "pcp/flow.h"
@@ -20,8 +21,43 @@ static unsigned int take_pages(struct lab_frames *out)
 	return got ? got : lab_heap_take_some(want, out);
 }
 
-/* pages of @mask back to their zone; @pfn is that of bit 0 */
-static void return_pages(lab_pfn_t pfn, uint64_t mask)
+/* pages on their way back, by words of bitmaps and then by blocks */
+struct gift {
+	struct lab_gather words;
+	struct lab_giving blocks;
+};
+
+/* word 0 begins with frame 0 */
+static void return_pages(void *giving, uint32_t word, uint64_t mask)
+{
+	lab_zone_give_part(giving, word * 64, mask);
+}
+
+/* pages are nobody's any more, and go back with others of their word */
+static void gather_pages(struct gift *gift, void *const *page, unsigned int n)
+{
+	uint32_t word = LAB_PFN_NONE;
+	uint64_t mask = 0;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		lab_pfn_t pfn = lab_pfn_of(page[i]);
+
+		if (pfn / 64 != word) {
+			if (mask)
+				lab_gather_add(&gift->words, word, mask, return_pages,
+					       &gift->blocks);
+			word = pfn / 64;
+			mask = 0;
+		}
+		lab_kind_set(pfn, LAB_KIND_FREE);
+		mask |= 1ull << pfn % 64;
+	}
+	lab_gather_add(&gift->words, word, mask, return_pages, &gift->blocks);
+}
+
+/* pages of @mask at once; @pfn is that of bit 0 */
+static void give_back(lab_pfn_t pfn, uint64_t mask)
 {
 	uint64_t left;
 
@@ -49,54 +85,50 @@ void *lab_page_alloc(void)
 		left = lab_pcp_push_mask(LAB_PCP_PAGE, lab_frame_address(frames.pfn),
 					 LAB_PAGE_BYTES, left);
 	if (left)
-		return_pages(frames.pfn, left);
+		give_back(frames.pfn, left);
 	return result;
 }
 
 /* stack space for this many pointers is what a flush may cost */
 enum { FLUSH_CHUNK = 16 };
 
-/* up to @n pages from the stack to their zones, with those of @mask at @base */
-static void flush_pages(lab_pfn_t base, uint64_t mask, unsigned int n)
+/* up to @n pages from the stack to their zones, and @page if it is not NULL */
+static void flush_pages(void *page, unsigned int n)
 {
 	void *chunk[FLUSH_CHUNK];
-	unsigned int got, i;
+	unsigned int got, all = 0;
+	struct gift gift = { .words.used = 0 };
 
+	if (page) {
+		gather_pages(&gift, &page, 1);
+		all = 1;
+	}
 	for (; n > 0; n -= got) {
 		got = lab_pcp_pop_many(LAB_PCP_PAGE, chunk, n < FLUSH_CHUNK ? n : FLUSH_CHUNK);
 		if (!got)
 			break;
-		for (i = 0; i < got; i++) {
-			lab_pfn_t pfn = lab_pfn_of(chunk[i]);
-
-			if ((pfn & ~63u) != base) {
-				if (mask)
-					return_pages(base, mask);
-				base = pfn & ~63u;
-				mask = 0;
-			}
-			mask |= 1ull << pfn % 64;
-		}
+		gather_pages(&gift, chunk, got);
+		all += got;
 	}
-	if (mask)
-		return_pages(base, mask);
+	lab_gather_end(&gift.words, return_pages, &gift.blocks);
+	lab_zone_give_rest(&gift.blocks);
+	if (all)
+		lab_flow_gave(LAB_PCP_PAGE, all);
 }
 
 void lab_page_free(void *ptr)
 {
-	lab_pfn_t pfn = lab_pfn_of(ptr);
-
-	flush_pages(pfn & ~63u, 1ull << pfn % 64, lab_pcp_batch(LAB_PCP_PAGE));
+	flush_pages(ptr, LAB_PCP_CAP(LAB_PCP_PAGE) / 2);
 }
 
 void lab_page_give(void *ptr)
 {
 	lab_pfn_t pfn = lab_pfn_of(ptr);
 
-	return_pages(pfn & ~63u, 1ull << pfn % 64);
+	give_back(pfn & ~63u, 1ull << pfn % 64);
 }
 
 void lab_page_trim(void)
 {
-	flush_pages(0, 0, LAB_PCP_CAP(LAB_PCP_PAGE));
+	flush_pages(NULL, LAB_PCP_CAP(LAB_PCP_PAGE));
 }
