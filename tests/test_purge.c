@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness.h"
 
+#include "page/thp.h"
+
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
 /* pages of a range that are in memory; -1: not mapped */
@@ -250,6 +252,62 @@ static void test_purge_beside_threads_spares_their_frames(void **state)
 	assert_int_equal(lab_word_get(&heap->dirty), 0);
 }
 
+/* what smaps says of the mapping that @at lies in: the line of its flags; "" if none */
+static void flags_of(const void *at, char line[512])
+{
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	unsigned long from, to;
+	bool here = false;
+
+	assert_non_null(smaps);
+	while (fgets(line, 512, smaps)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = (uintptr_t)at >= from && (uintptr_t)at < to;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			break;
+		line[0] = 0;
+	}
+	fclose(smaps);
+}
+
+/*
+ * A heap that has reached the option's size grows by blocks that may be huge pages, one
+ * below does not; of which a part goes back may not any more, and reads as zero there.
+ */
+static void test_big_heaps_grow_by_huge_pages_until_they_shrink(void **state)
+{
+	bool has_thp = access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) == 0;
+	static struct lab_frames run[64];
+	struct lab_frames small;
+	char flags[512];
+	size_t i;
+
+	(void)state;
+	(void)lab_heap_purge(true);
+	lab_word_set(&lab_thp_from, 4 * LAB_BLOCK_FRAMES);
+	assert_true(lab_heap_take_run(1, 0, &small));
+	flags_of(lab_frame_address(small.pfn), flags);
+	assert_null(strstr(flags, " hg"));
+	for (i = 0; i < 64; i++)
+		assert_true(lab_heap_take_run(LAB_BLOCK_FRAMES, 9, &run[i]));
+	flags_of(lab_frame_address(run[63].pfn), flags);
+	assert_true(!has_thp || strstr(flags, " hg"));
+	assert_true(!has_thp || lab_word_get(&lab_block_at(run[63].pfn / LAB_BLOCK_FRAMES)->huge));
+	memset(lab_frame_address(run[63].pfn), 1, LAB_BLOCK_FRAMES * LAB_PAGE_BYTES);
+	lab_zone_give(run[63].pfn + 1, 100);
+	assert_true(lab_heap_purge(false) >= 100);
+	flags_of(lab_frame_address(run[63].pfn), flags);
+	assert_null(strstr(flags, " hg"));
+	assert_true(is_zero(lab_frame_address(run[63].pfn + 1), 100 * LAB_PAGE_BYTES));
+	assert_int_equal(*(char *)lab_frame_address(run[63].pfn), 1);
+	lab_word_set(&lab_thp_from, 0);
+	lab_zone_give(run[63].pfn, 1);
+	lab_zone_give(run[63].pfn + 101, LAB_BLOCK_FRAMES - 101);
+	for (i = 0; i < 63; i++)
+		lab_zone_give(run[i].pfn, LAB_BLOCK_FRAMES);
+	lab_zone_give(small.pfn, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_purge_of_a_whole_block_takes_its_live_bytes_along),
 		cmocka_unit_test(test_decay_keeps_little_and_gives_much),
 		cmocka_unit_test(test_purge_beside_threads_spares_their_frames),
+		cmocka_unit_test(test_big_heaps_grow_by_huge_pages_until_they_shrink),
 	};
 
 	return cmocka_run_group_tests_name("purge", tests, NULL, NULL);

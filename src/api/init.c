@@ -25,6 +25,7 @@
 #include "os/wiped.h"
 #include "page/exclusive.h"
 #include "page/reserve.h"
+#include "page/thp.h"
 #include "page/watermark.h"
 #include "pcp/pcp.h"
 #include "slab/atomic.h"
@@ -92,6 +93,7 @@ void lab_init(void)
 	if (lab_options.atomic_handlers)
 		lab_scope_prepare();
 	lab_pcp_init();
+	lab_word_set(&lab_thp_from, lab_options.thp);
 	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve, RESERVE_FIRST);
 	(void)lab_excl_init(lab_options.exclusive, EXCLUSIVE_FIRST, lab_options.dontdump);
 	lab_atomic_init();

@@ -19,6 +19,7 @@
 #define LAB_OPTION_KEYS(X)                                                                         \
 	X(reserve, "SIZE", pages, 0, 1 << 18)                                                      \
 	X(exclusive, "SIZE", pages, 0, 1 << 18)                                                    \
+	X(thp, "SIZE", pages, 0, 1 << 28)                                                          \
 	X(mmap, "PAGES", number, 0, 16)                                                            \
 	X(min_free_kbytes, "KB", number, 0, 1 << 20)                                               \
 	X(watermark_scale_factor, "N", number, 1, 3000)                                            \

@@ -13,6 +13,7 @@
 struct lab_options {
 	unsigned int reserve;	  /* pages: cap of the reserve */
 	unsigned int exclusive;	  /* pages: of the exclusive zone */
+	unsigned int thp;	  /* pages: heap from which on it grows by huge pages; 0: never */
 	uint64_t mmap;		  /* pages of one mmap() that may be routed; 0: none */
 	uint64_t min_free_kbytes; /* 0: computed, see page/watermark.h */
 	uint64_t watermark_scale_factor;

@@ -34,6 +34,9 @@ int lab_os_unmap(uintptr_t addr, size_t bytes);
 /** lab_os_discard() - give the memory back, keep the range; it reads as zero */
 LAB_NODISCARD int lab_os_discard(uintptr_t addr, size_t bytes);
 
+/** lab_os_huge() - may huge pages back this memory, or may they not; advice */
+LAB_NODISCARD int lab_os_huge(uintptr_t addr, size_t bytes, bool huge);
+
 /** lab_os_discard_locked() - the same for memory that is locked in place */
 LAB_NODISCARD int lab_os_discard_locked(uintptr_t addr, size_t bytes);
 

@@ -120,6 +120,11 @@ int lab_os_discard(uintptr_t addr, size_t bytes)
 	return advise(addr, bytes, MADV_DONTNEED);
 }
 
+int lab_os_huge(uintptr_t addr, size_t bytes, bool huge)
+{
+	return advise(addr, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
 /* before Linux 5.18, unless the headers know better */
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24

@@ -41,7 +41,8 @@ static_assert(LAB_BLOCK_FRAMES < 1u << 10, "free must be able to count a full bl
 struct lab_block {
 	lab_word_t word;
 	lab_word_t home; /* 1 + the CPU that takes from it, or 0; a hint, see zone.c */
-	lab_word_t pad[6];
+	lab_word_t huge; /* 1: may be a huge page, see thp.h */
+	lab_word_t pad[5];
 	lab_word_t bits[LAB_BLOCK_WORDS];  /* 1: free */
 	lab_word_t clean[LAB_BLOCK_WORDS]; /* 1: reads as zero; meaningful while free */
 	lab_word_t pad2[8];

@@ -6,6 +6,7 @@
  */
 #include "base/probe.h"
 #include "os/os.h"
+#include "page/thp.h"
 #include "page/zone.h"
 
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
@@ -104,6 +105,7 @@ static size_t purge_part(size_t block)
 
 	while ((n = dirty_run(block, &at))) {
 		if (lab_block_take_at(block, LAB_ZONE_HEAP, at, n, &got)) {
+			lab_thp_forgo(block);
 			if (lab_os_discard(address(block, at), (size_t)n << LAB_PAGE_SHIFT) == 0) {
 				lab_block_set_clean(block, at, n);
 				lab_word_sub(&heap->dirty, n - got.nclean);

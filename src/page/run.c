@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "os/os.h"
+#include "page/thp.h"
 #include "page/zone.h"
 
 /* tries to find sections without a mapping of the program's where a run would lie */
@@ -86,6 +87,7 @@ static void settle(size_t index, size_t n, bool *clean)
 
 	for (i = index; i < index + n; i++) {
 		if (is_mapped(i)) {
+			lab_thp_forgo(i);
 			if (is_dirty(i))
 				*clean = false;
 			lab_word_sub(&heap->free, LAB_BLOCK_FRAMES);

@@ -6,6 +6,7 @@
 #include "os/os.h"
 #include "page/exclusive.h"
 #include "page/reserve.h"
+#include "page/thp.h"
 
 struct lab_zone lab_zones[LAB_NR_ZONES];
 
@@ -232,6 +233,8 @@ static int map_claimed(size_t first, size_t n)
 		n /= 2;
 	}
 	LAB_PROBE2(heap_grow, n << LAB_BLOCK_SHIFT, err);
+	if (!err)
+		lab_thp_prefer(first, n, lab_word_get(&heap->managed));
 	release_all(first, n,
 		    !err	     ? LAB_BLOCK_FREE
 		    : err == -EEXIST ? LAB_BLOCK_DEAD
