@@ -82,9 +82,12 @@ $(OUT)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-$(OUT)/liblabyrinth.so: $(CORE_OBJ) src/liblabyrinth.map
+# what lies beside what: src/layout.ld
+LAYOUT := -Wl,-T,src/layout.ld
+
+$(OUT)/liblabyrinth.so: $(CORE_OBJ) src/liblabyrinth.map src/layout.ld
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,$(SONAME) \
+	$(Q)$(CC) $(LDFLAGS_SO) $(LAYOUT) -Wl,-soname,$(SONAME) \
 		-Wl,--version-script,src/liblabyrinth.map -o $@ $(CORE_OBJ)
 
 # one member: else the one with the constructor would stay behind
@@ -94,9 +97,9 @@ $(OUT)/liblabyrinth.a: $(OUT)/labyrinth-core.o
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $<
 
-$(OUT)/liblabyrinth-preload.so: $(CORE_OBJ) $(PRELOAD_OBJ) preload/symbols.ld preload/preload.map
+$(OUT)/liblabyrinth-preload.so: $(CORE_OBJ) $(PRELOAD_OBJ) preload/symbols.ld preload/preload.map src/layout.ld
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth-preload.so \
+	$(Q)$(CC) $(LDFLAGS_SO) $(LAYOUT) -Wl,-soname,liblabyrinth-preload.so \
 		-Wl,--version-script,preload/preload.map -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) \
 		preload/symbols.ld
 
@@ -112,7 +115,8 @@ $(OUT)/nocheck/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -DLAB_CHECK_FREE=0 -c -o $@ $<
 
-$(OUT)/liblabyrinth-preload-nocheck.so: $(NOCHECK_OBJ) $(PRELOAD_OBJ) preload/symbols.ld preload/preload.map
+$(OUT)/liblabyrinth-preload-nocheck.so: $(NOCHECK_OBJ) $(PRELOAD_OBJ) preload/symbols.ld preload/preload.map \
+		src/layout.ld
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth-preload-nocheck.so \
 		-Wl,--version-script,preload/preload.map -o $@ $(NOCHECK_OBJ) $(PRELOAD_OBJ) \

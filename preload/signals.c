@@ -62,7 +62,7 @@ __attribute__((visibility("hidden"))) void labyrinth_find_operators(void);
 NEXTS(DECLARE)
 
 /* by the constructor; a call that comes before it, on its own */
-static void find_nexts(void)
+__attribute__((section(".text.startup"))) static void find_nexts(void)
 {
 	int saved = errno;
 
@@ -91,7 +91,7 @@ INNER void labyrinth_run_handler(int sig, siginfo_t *info, void *context, unsign
  * handler, whatever its flags.  It leaves the stack as it is, and so needs no
  * more for unwinding than that.
  */
-__asm__(".pushsection .text\n"
+__asm__(".pushsection .text.stubs, \"ax\", @progbits\n"
 	".balign 64\n"
 	".globl labyrinth_stubs\n"
 	".hidden labyrinth_stubs\n"
@@ -265,7 +265,7 @@ void labyrinth_before_swapcontext(ucontext_t *from, const ucontext_t *to)
 
 /* End in a jump, with all registers that count as they were. */
 #define JUMP(name, before)                                                                         \
-	__asm__(".pushsection .text\n"                                                             \
+	__asm__(".pushsection .text.stubs, \"ax\", @progbits\n"                                                             \
 		".globl " #name "\n"                                                               \
 		".type " #name ", @function\n" #name ":\n\t"                                       \
 		".cfi_startproc\n\t"                                                               \

@@ -155,7 +155,7 @@ static void fill_pages(struct lab_export *to)
 	to->block_clean = offsetof(struct lab_block, clean);
 }
 
-void lab_export_init(void)
+LAB_STARTUP void lab_export_init(void)
 {
 	static const char magic[] = LAB_EXPORT_MAGIC, release[] = LABYRINTH_VERSION;
 	struct lab_export *to = &lab_export;

@@ -116,7 +116,7 @@ static void common(enum labyrinth_fault fault)
 	attr->verbose = lab_options.fail_verbose;
 }
 
-void lab_fault_options(void)
+LAB_STARTUP void lab_fault_options(void)
 {
 	const char *text[] = { lab_options.fail_page_alloc, lab_options.failslab };
 	unsigned int i;

@@ -78,12 +78,16 @@ static void start_fills(void)
 
 void lab_init(void)
 {
+	const char *text;
+
 	if (!lab_word_swap(&done, 0, 1))
 		return;
 	lab_os_set_ready();
 	if (getauxval(AT_PAGESZ) != LAB_PAGE_BYTES)
 		lab_bug("this kernel's pages are not of 4096 bytes: not supported");
-	lab_options_parse(options_text());
+	text = options_text();
+	if (text)
+		lab_options_parse(text);
 	if (lab_options.check_free != LAB_CHECK_FREE)
 		lab_options_wrong_build();
 	/* where it is refused a child goes on counting where its parent was */

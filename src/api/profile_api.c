@@ -145,7 +145,7 @@ static void on_signal(int signo)
 
 /* ---- options ---- */
 
-void lab_profile_options(void)
+LAB_STARTUP void lab_profile_options(void)
 {
 	bool profile = lab_options.profile || lab_options.profile_leak;
 	int err = 0;
@@ -162,7 +162,7 @@ void lab_profile_options(void)
 		(void)lab_os_on_signal((int)lab_options.profile_signal, on_signal);
 }
 
-void lab_profile_exit(void)
+LAB_STARTUP void lab_profile_exit(void)
 {
 	if (!lab_is_sampled())
 		return;

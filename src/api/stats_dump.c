@@ -96,13 +96,13 @@ static void on_signal(int signo)
 			       : LABYRINTH_STATS_TEXT);
 }
 
-void lab_stats_init(void)
+LAB_STARTUP void lab_stats_init(void)
 {
 	if (lab_options.stats_signal)
 		(void)lab_os_on_signal((int)lab_options.stats_signal, on_signal);
 }
 
-void lab_stats_exit(void)
+LAB_STARTUP void lab_stats_exit(void)
 {
 	if (lab_options.stats)
 		dump((enum labyrinth_stats_format)lab_options.stats);

@@ -16,6 +16,8 @@
 #define LAB_HOT __attribute__((hot, aligned(64)))
 /* Kept apart from the hot text, so that the fast paths share few lines. */
 #define LAB_COLD __attribute__((noinline, cold))
+/* Runs once, when a process starts or ends, and lies beside the hot text: src/layout.ld. */
+#define LAB_STARTUP __attribute__((section(".text.startup")))
 /*
  * A word that nothing but an atomic request may be the first to write.  All of them
  * lie side by side and are touched at start, lab_atomic_init().

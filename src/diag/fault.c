@@ -64,7 +64,7 @@ static uint64_t draw(void)
 	return x ^ x >> 31;
 }
 
-void lab_fault_init(uint64_t seed)
+LAB_STARTUP void lab_fault_init(uint64_t seed)
 {
 	const uint64_t *random = (void *)getauxval(AT_RANDOM);
 

@@ -176,7 +176,7 @@ void *lab_quarantine_next(bool all)
 	return NULL;
 }
 
-void lab_quarantine_check(void)
+LAB_STARTUP void lab_quarantine_check(void)
 {
 	uint64_t i;
 

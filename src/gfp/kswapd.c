@@ -229,7 +229,7 @@ void lab_kswapd_start(void)
 	start();
 }
 
-void lab_kswapd_init(bool thread, bool psi)
+LAB_STARTUP void lab_kswapd_init(bool thread, bool psi)
 {
 	if (!thread)
 		return;

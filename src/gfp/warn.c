@@ -59,7 +59,7 @@ static uint64_t free_clock(void)
 	return lab_os_clock_is_free() ? lab_os_clock_ms() : 0;
 }
 
-void lab_warn_init(void)
+LAB_STARTUP void lab_warn_init(void)
 {
 	const size_t bytes = lab_align_up(SLOTS * sizeof(struct slot), LAB_PAGE_BYTES);
 	uintptr_t addr;

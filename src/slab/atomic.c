@@ -86,7 +86,7 @@ static void touch(lab_word_t *word)
 /* the linker's names for the words of LAB_RESIDENT */
 extern LAB_HIDDEN lab_word_t __start_lab_resident[], __stop_lab_resident[];
 
-void lab_atomic_init(void)
+LAB_STARTUP void lab_atomic_init(void)
 {
 	lab_word_t *word;
 	unsigned int i;
@@ -199,7 +199,7 @@ size_t lab_atomic_shrink_some(void)
 	return gone;
 }
 
-void lab_atomic_export(struct lab_export *to)
+LAB_STARTUP void lab_atomic_export(struct lab_export *to)
 {
 	to->atomics =
 		(struct lab_export_array){ (const char *)caches, LAB_NR_ATOMIC, sizeof(*caches) };
