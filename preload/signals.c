@@ -265,7 +265,7 @@ void labyrinth_before_swapcontext(ucontext_t *from, const ucontext_t *to)
 
 /* End in a jump, with all registers that count as they were. */
 #define JUMP(name, before)                                                                         \
-	__asm__(".pushsection .text.stubs, \"ax\", @progbits\n"                                                             \
+	__asm__(".pushsection .text.stubs, \"ax\", @progbits\n"                                    \
 		".globl " #name "\n"                                                               \
 		".type " #name ", @function\n" #name ":\n\t"                                       \
 		".cfi_startproc\n\t"                                                               \

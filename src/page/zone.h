@@ -121,6 +121,13 @@ void lab_heap_review(size_t block);
  */
 LAB_NODISCARD int lab_heap_map_some(size_t want);
 
+/**
+ * lab_zones_follow() - a step of growth for each resident zone that is small beside the heap
+ *
+ * In proportion, up to the cap; or below low, whatever the heap.  For ordinary slow paths.
+ */
+void lab_zones_follow(void);
+
 /* ---- runs of blocks: more than 2 MiB (run.c) ---- */
 
 /**

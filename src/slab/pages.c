@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* malloc's single pages, between their stack and the zones. */
 #include "base/gather.h"
-#include "page/exclusive.h"
 #include "page/reserve.h"
 #include "pcp/flow.h"
 #include "slab/cache.h"
@@ -14,9 +13,8 @@ static unsigned int take_pages(struct lab_frames *out)
 	unsigned int want = lab_pcp_is_usable(LAB_PCP_PAGE) ? PAGE_BATCH : 1, got;
 	uint64_t low = lab_word_get(&lab_zones[LAB_ZONE_RESERVE].low);
 
-	/* an ordinary slow path: the place where the reserve is refilled */
-	lab_reserve_refill(LAB_ZONE_RESERVE);
-	lab_excl_refill();
+	/* an ordinary slow path: the place where the resident zones are refilled */
+	lab_zones_follow();
 	got = lab_reserve_take_some(LAB_ZONE_RESERVE, want, low, out);
 	return got ? got : lab_heap_take_some(want, out);
 }
