@@ -3,6 +3,9 @@
 
 #include "page/thp.h"
 
+/* of the records of a block */
+enum { RECORD_PAGES = LAB_BLOCK_FRAMES * sizeof(struct lab_frame) / LAB_PAGE_BYTES };
+
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
 /* pages of a range that are in memory; -1: not mapped */
@@ -106,8 +109,8 @@ static void test_frames_after_a_purge_are_clean(void **state)
 	assert_int_equal(lab_word_get(&heap->dirty), 0);
 }
 
-/* With a block that is all free, the memory of its live bytes goes as well. */
-static void test_purge_of_a_whole_block_takes_its_live_bytes_along(void **state)
+/* With a block that is all free, the memory of its live bytes and records goes as well. */
+static void test_purge_of_a_whole_block_takes_its_tables_along(void **state)
 {
 	static const unsigned int shifts[] = { LAB_LIVE16_SHIFT, LAB_LIVE128_SHIFT };
 	lab_pfn_t pfn = take_block();
@@ -121,11 +124,16 @@ static void test_purge_of_a_whole_block_takes_its_live_bytes_along(void **state)
 		lab_byte_set(live[i], 0);
 		assert_int_equal(resident((void *)live[i], 1), 1);
 	}
+	for (i = 0; i < LAB_BLOCK_FRAMES; i++)
+		lab_word_set(&lab_frame_at(pfn + i)->word, i + 1);
 	lab_zone_give(pfn + 1, LAB_BLOCK_FRAMES - 1);
 	(void)lab_heap_purge(false);
 	assert_int_equal(resident((void *)live[0], 1), 1);
+	assert_int_equal(resident(lab_frame_at(pfn), RECORD_PAGES), RECORD_PAGES);
 	lab_zone_give(pfn, 1);
 	(void)lab_heap_purge(false);
+	assert_int_equal(resident(lab_frame_at(pfn), RECORD_PAGES), 0);
+	assert_int_equal(lab_word_get(&lab_frame_at(pfn)->word), 0);
 	for (i = 0; i < 2; i++) {
 		assert_int_equal(resident((void *)live[i], 1), 0);
 		assert_int_equal(lab_byte_get(live[i]), 0);
@@ -184,7 +192,7 @@ static void test_purge_that_fails_changes_no_books(void **state)
 /* Little idle memory is kept; much more than is in use leaves at once, the rest by and by. */
 static void test_decay_keeps_little_and_gives_much(void **state)
 {
-	enum { BLOCKS = 64, LITTLE = 256, SOME = 8192, MUCH = 16384 };
+	enum { BLOCKS = 64, LITTLE = 64, SOME = 8192, MUCH = 16384 };
 	lab_pfn_t pfn[BLOCKS];
 	uint64_t until;
 	unsigned int i;
@@ -193,21 +201,27 @@ static void test_decay_keeps_little_and_gives_much(void **state)
 	for (i = 0; i < BLOCKS; i++)
 		pfn[i] = take_block();
 	lab_zone_give(pfn[0], LITTLE);
-	lab_heap_decay();
+	assert_false(lab_heap_decay());
 	assert_int_equal(lab_word_get(&heap->dirty), LITTLE);
 	lab_zone_give(pfn[0] + LITTLE, LAB_BLOCK_FRAMES - LITTLE);
 	for (i = 1; i < BLOCKS; i++)
 		lab_zone_give(pfn[i], LAB_BLOCK_FRAMES);
 	assert_int_equal(lab_word_get(&heap->dirty), BLOCKS * LAB_BLOCK_FRAMES);
-	lab_heap_decay();
+	assert_false(lab_heap_decay());
 	assert_true(lab_word_get(&heap->dirty) <= MUCH);
 	assert_true(lab_word_get(&heap->dirty) >= SOME);
 	until = now_ms() + 3000;
 	while (lab_word_get(&heap->dirty) > SOME + LAB_BLOCK_FRAMES) {
 		assert_true(now_ms() < until);
 		usleep(2000);
-		lab_heap_decay();
+		assert_false(lab_heap_decay());
 	}
+	/* in no hurry any more, and much went back: the stacks should be emptied */
+	while (!lab_heap_decay()) {
+		assert_true(now_ms() < until);
+		usleep(2000);
+	}
+	assert_false(lab_heap_decay());
 	assert_true(lab_word_get(&heap->dirty) >= LITTLE / 2);
 	(void)lab_heap_purge(true);
 }
@@ -315,7 +329,7 @@ int main(void)
 		cmocka_unit_test(test_frames_after_a_purge_are_clean),
 		cmocka_unit_test(test_purge_with_unmap_gives_address_space_back),
 		cmocka_unit_test(test_purge_that_fails_changes_no_books),
-		cmocka_unit_test(test_purge_of_a_whole_block_takes_its_live_bytes_along),
+		cmocka_unit_test(test_purge_of_a_whole_block_takes_its_tables_along),
 		cmocka_unit_test(test_decay_keeps_little_and_gives_much),
 		cmocka_unit_test(test_purge_beside_threads_spares_their_frames),
 		cmocka_unit_test(test_big_heaps_grow_by_huge_pages_until_they_shrink),

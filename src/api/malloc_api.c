@@ -34,8 +34,10 @@ void *lab_alloc_atomic(size_t size, size_t align)
 /* what frees are also for; inside a section they make no system call */
 static void upkeep(void)
 {
-	if (!lab_scope_is_atomic())
-		lab_heap_decay();
+	if (lab_scope_is_atomic() || LAB_LIKELY(!lab_heap_decay()))
+		return;
+	lab_cache_trim();
+	lab_page_trim();
 }
 
 /* ---- malloc, free ---- */

@@ -12,18 +12,24 @@
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
 /*
- * Below FEW_IDLE frames (1 MiB) nothing is done; of what is above a quarter
+ * Below FEW_IDLE frames (256 KiB) nothing is done; of what is above a quarter
  * goes each DECAY_MS, or each HURRY_MS while more than half of what is in use
  * lies idle: an idle heap falls and a busy one keeps its pages.  What is above
  * MUCH_IDLE (64 MiB) and as much as is in use goes at once, SLICE frames at least:
  * that it is there means that as much was freed since, so the caller pays for what
  * was freed and no more.  Where the system refuses (locked memory, a sandbox), we
  * ask again after REFUSED_MS.
+ *
+ * What the stacks above hold pins slabs, and slabs blocks: after a burst as much as was
+ * in use before it.  So they are to be emptied once for each WORTH_TRIM (4 MiB) that went
+ * back, when there is no hurry any more: less work than it was to give that back.
  */
-enum { FEW_IDLE = 256, SOME_IDLE = 8192, MUCH_IDLE = 16384, SLICE = 2048 };
+enum { FEW_IDLE = 64, SOME_IDLE = 8192, MUCH_IDLE = 16384, SLICE = 2048 };
+enum { WORTH_TRIM = 1024 };
 enum { DECAY_MS = 500, HURRY_MS = 10, REFUSED_MS = 30000, SURPLUS_SHIFT = 2 };
 
 static lab_word_t next_decay_ms;
+static lab_word_t given_back; /* since the stacks were emptied */
 
 static uintptr_t address(size_t block, unsigned int first)
 {
@@ -31,10 +37,15 @@ static uintptr_t address(size_t block, unsigned int first)
 }
 
 /*
- * The live bytes of a block that is ours as a whole are all 0, and so they read when
- * their memory has been given back: 144 KiB of 2 MiB.  If it is refused they stay.
+ * What describes a block that is ours as a whole holds nothing that is needed: its live
+ * bytes are all 0, and so they read when their memory has been given back; no frame is
+ * part of a slab or a run.  The generations of its slab words begin anew, which is as
+ * well: whoever comes late with a word that it has read before, and finds the same, has
+ * found a slab of that class with so many free objects.  And the links are read by late
+ * comers only, whose exchange of the list's head then fails by its tag.  144 KiB and 32 KiB
+ * of 2 MiB.  If it is refused they stay.
  */
-static void purge_live(size_t block)
+static void purge_tables(size_t block)
 {
 	static const unsigned int shifts[] = { LAB_LIVE16_SHIFT, LAB_LIVE128_SHIFT };
 	unsigned int i;
@@ -43,6 +54,8 @@ static void purge_live(size_t block)
 		if (lab_os_discard((uintptr_t)lab_live_byte((void *)address(block, 0), shifts[i]),
 				   (1ul << LAB_BLOCK_SHIFT) >> shifts[i]))
 			return;
+	(void)lab_os_discard((uintptr_t)lab_frame_at((lab_pfn_t)(block * LAB_BLOCK_FRAMES)),
+			     LAB_BLOCK_FRAMES * sizeof(struct lab_frame));
 }
 
 /* a mapped block without a frame in use */
@@ -55,7 +68,7 @@ static size_t purge_whole(size_t block, bool unmap)
 	for (word = 0; word < LAB_BLOCK_WORDS; word++)
 		dirty += lab_popcount(~lab_word_get(&lab_block_at(block)->clean[word]));
 	if (dirty)
-		purge_live(block);
+		purge_tables(block);
 	if (unmap && lab_os_unmap(address(block, 0), 1ul << LAB_BLOCK_SHIFT) == 0) {
 		lab_word_sub(&heap->free, LAB_BLOCK_FRAMES);
 		lab_word_sub(&heap->managed, LAB_BLOCK_FRAMES);
@@ -165,28 +178,34 @@ static size_t surplus(uint64_t idle, uint64_t in_use, unsigned int *ms)
 	return piece < SLICE ? SLICE : piece;
 }
 
-void lab_heap_decay(void)
+bool lab_heap_decay(void)
 {
 	uint64_t idle = lab_word_get(&heap->dirty);
 	uint64_t in_use, now, due;
 	unsigned int ms;
-	size_t piece;
+	size_t piece, done;
 
 	/* the figure may be a little behind and below zero */
 	if (LAB_LIKELY((int64_t)idle <= FEW_IDLE))
-		return;
+		return false;
 	now = lab_os_clock_ms();
 	due = lab_word_get(&next_decay_ms);
 	if (LAB_LIKELY(now < due) && LAB_LIKELY(idle <= MUCH_IDLE))
-		return;
+		return false;
 	in_use = lab_word_get(&heap->free);
 	in_use = lab_word_get(&heap->managed) - in_use;
 	piece = surplus(idle, in_use, &ms);
 	/* refused lately: no hurry will help */
 	if (now < due && (idle <= in_use + MUCH_IDLE || due - now > DECAY_MS))
-		return;
+		return false;
 	if (!lab_word_swap(&next_decay_ms, due, now + ms))
-		return;
-	if (!purge(piece, false))
+		return false;
+	done = purge(piece, false);
+	if (!done)
 		lab_word_set(&next_decay_ms, now + REFUSED_MS);
+	done += lab_word_add(&given_back, done);
+	if (ms == HURRY_MS || done < WORTH_TRIM)
+		return false;
+	lab_word_set(&given_back, 0);
+	return true;
 }

@@ -158,8 +158,9 @@ void lab_run_give_unmapped(size_t index, size_t n);
  * what was used within the last seconds, see purge.c.
  *
  * Context: MT-Safe, AS-Safe.  Lock-free.  System calls (madvise).
+ * Return:  true: so much went back that the stacks above should be emptied, too.
  */
-void lab_heap_decay(void);
+bool lab_heap_decay(void);
 
 /**
  * lab_heap_purge() - give all idle memory back

@@ -116,8 +116,20 @@ static void slab_user(void)
 	}
 }
 
+/* what purge_tables() does to the record of a frame that is part of no slab */
+static void forget_slab(void)
+{
+	struct lab_frame *frame = lab_frame_at(slab);
+	unsigned int i;
+
+	lab_word_set(&frame->word, 0);
+	for (i = 0; i < 4; i++)
+		lab_word_set(&frame->bits[i], 0);
+	lab_word_set(&frame->next, 0);
+}
+
 /* the responsible one: ends it if it can, makes it anew; or lets go of it */
-static void slab_keeper(void)
+static void keep_slab(bool forget)
 {
 	unsigned int i;
 
@@ -126,6 +138,8 @@ static void slab_keeper(void)
 		retired = true;
 		for (i = 0; i < lab_class[SLAB_CLASS].nobj; i++)
 			ex_must(!has[i]);
+		if (forget)
+			forget_slab();
 		retired = false;
 		responsible = true;
 		lab_slab_make(slab, SLAB_CLASS);
@@ -133,6 +147,16 @@ static void slab_keeper(void)
 	responsible = false;
 	if (!lab_slab_leave(slab))
 		responsible = true;
+}
+
+static void slab_keeper(void)
+{
+	keep_slab(false);
+}
+
+static void slab_forgetter(void)
+{
+	keep_slab(true);
 }
 
 static void check_slab(void)
@@ -661,6 +685,7 @@ static void check_reserve(void)
 const struct ex_scenario ex_page_scenarios[] = {
 	{ "lifo", set_up_lifo, { lifo_back, lifo_take, lifo_back }, check_lifo },
 	{ "slab", set_up_slab, { slab_user, slab_user, slab_keeper }, check_slab },
+	{ "slab-forgotten", set_up_slab, { slab_user, slab_user, slab_forgetter }, check_slab },
 	{ "block", set_up_block, { block_some, block_some, block_at }, check_block },
 	{ "block-run", set_up_block, { block_some, block_run, block_at }, check_block },
 	{ "block-clean", set_up_clean, { clean_take, clean_soil, clean_soil }, NULL },
