@@ -36,10 +36,10 @@ for target in options pointers; do
 		continue
 	fi
 	[ $target = options ] && printf 'reserve:1m,exclusive:64k,mmap:4,stall_ms:5' >$out/options.corpus/seed
-	# reports of the library go to descriptor 2, which is closed for the target
-	if timeout $((seconds + 60)) $out/$target -max_total_time="$seconds" -close_fd_mask=2 -timeout=20 \
-		-max_len=198 -artifact_prefix=$out/ \
-		-print_final_stats=1 $out/$target.corpus >$out/log 2>&1; then
+	# reports of the library go to descriptor 2, which is closed for the target; whatever the
+	# fuzzer leaves, it leaves in $out
+	if (cd $out && exec timeout $((seconds + 60)) "./$target" -max_total_time="$seconds" -close_fd_mask=2 \
+		-timeout=20 -max_len=198 -artifact_prefix=./ -print_final_stats=1 "$target.corpus") >$out/log 2>&1; then
 		passed=$((passed + 1))
 		echo "ok      $target: $(sed -n 's/stat::number_of_executed_units: *//p' $out/log) inputs"
 	else
