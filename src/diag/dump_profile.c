@@ -31,6 +31,12 @@ static uint64_t live_estimate(const struct sums *sums)
 			  lab_sample_scale(sums->live, sums->live_bytes));
 }
 
+/* objects; not by their mean size: of sums that change meanwhile that may be less than a byte */
+static uint64_t live_objects(const struct sums *sums)
+{
+	return (uint64_t)((double)sums->live * lab_sample_scale(sums->live, sums->live_bytes));
+}
+
 /* ---- heap_v2 ---- */
 
 static void add_up(const struct lab_export_stack_sums *stack, void *arg)
@@ -172,7 +178,7 @@ static void see_leak(const struct lab_export_stack_sums *stack, void *arg)
 	if (!bytes)
 		return;
 	leaks->bytes += bytes;
-	leaks->objects += bytes / (sums.live_bytes / sums.live);
+	leaks->objects += live_objects(&sums);
 	leaks->nstacks++;
 	for (i = LEAKS; i > 0 && leaks->top[i - 1].bytes < bytes; i--)
 		if (i < LEAKS)
@@ -206,7 +212,7 @@ static void put_leak(struct lab_dump *dump, const struct lab_export_stack_sums *
 	struct sums sums = read_sums(stack);
 
 	lab_dump_str(dump, "  ");
-	put_amount(dump, bytes, sums.live ? bytes / (sums.live_bytes / sums.live) : 0);
+	put_amount(dump, bytes, live_objects(&sums));
 	lab_dump_str(dump, ", from\n");
 	if (trace)
 		trace->name(stack->ips, (unsigned int)stack->n, false, put_leak_frame, dump);
