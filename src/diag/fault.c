@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
 #include <sys/auxv.h>
 
 #include "base/probe.h"
@@ -66,10 +67,14 @@ static uint64_t draw(void)
 
 LAB_STARTUP void lab_fault_init(uint64_t seed)
 {
-	const uint64_t *random = (void *)getauxval(AT_RANDOM);
+	const void *random = (const void *)getauxval(AT_RANDOM);
 
-	if (!seed)
-		seed = random ? *random % LAB_FAULT_SEED_MAX + 1 : 1;
+	if (!seed) {
+		/* 16 bytes, at any address */
+		if (random)
+			memcpy(&seed, random, sizeof(seed));
+		seed = seed % LAB_FAULT_SEED_MAX + 1;
+	}
 	lab_word_set((lab_word_t *)&lab_fault.seed, seed);
 	lab_word_set((lab_word_t *)&lab_fault.drawn, 0);
 }
