@@ -301,8 +301,7 @@ static void test_section_of_a_handler_restores_what_was(void **state)
 	assert_true(is_ordinary());
 }
 
-/* run @body inside a handler's section that is never left in order */
-static LAB_NOINLINE void abandon(void (*body)(struct labyrinth_section *))
+static LAB_NOINLINE void abandon_here(void (*body)(struct labyrinth_section *))
 {
 	struct labyrinth_section section;
 
@@ -310,6 +309,19 @@ static LAB_NOINLINE void abandon(void (*body)(struct labyrinth_section *))
 	must(labyrinth_in_atomic());
 	body(&section);
 	lab_forget();
+}
+
+/*
+ * Run @body inside a handler's section that is never left in order: so far below that
+ * all that the caller calls afterwards is above it, and not among what it has left there.
+ */
+static LAB_NOINLINE void abandon(void (*body)(struct labyrinth_section *))
+{
+	volatile char depth[8192];
+
+	depth[0] = 0;
+	abandon_here(body);
+	depth[0] = 1;
 }
 
 static void save_too(struct labyrinth_section *section)
