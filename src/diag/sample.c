@@ -229,18 +229,18 @@ static LAB_NOINLINE void record(void *ptr, const struct lab_request *request, si
 	lab_owner_add(&owner);
 }
 
-static size_t bytes_of(const void *ptr, const struct lab_request *request, unsigned int kind)
+static size_t bytes_of(const void *ptr, const struct lab_request *request)
 {
 	if (request->order != LAB_OBJECT)
 		return LAB_PAGE_BYTES << request->order;
-	return kind <= LAB_KIND_CLASS_MAX ? lab_class_bytes(kind) : lab_large_bytes(ptr);
+	return lab_object_bytes(ptr);
 }
 
 void lab_sample_alloc(void *ptr, const struct lab_request *request, bool owner)
 {
 	unsigned int kind = lab_mem_kind(ptr);
 	bool is_class = kind <= LAB_PCP_PAGE && request->order == LAB_OBJECT;
-	size_t bytes = bytes_of(ptr, request, kind);
+	size_t bytes = bytes_of(ptr, request);
 	bool due = is_class ? class_due(kind) : bytes_due(bytes);
 
 	if (due && is_class)

@@ -219,9 +219,10 @@ static bool defer(union image *image)
 	if (!slot)
 		return false;
 	image->record.ms = now;
-	image->record.traced &= trace != NULL;
-	if (image->record.traced)
+	if (trace && image->record.traced)
 		trace->capture(index);
+	else
+		image->record.traced = 0;
 	for (i = 0; i < WORDS; i++)
 		lab_word_set(&slot->record[i], image->word[i]);
 	lab_word_set(&slot->sum, sum_of(image, word.gen));

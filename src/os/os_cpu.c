@@ -165,7 +165,7 @@ void lab_cpus_learn(void)
 {
 	static const char file[] = "/sys/devices/system/cpu/possible";
 	unsigned int n = lab_cpus_nr();
-	char text[64];
+	char text[64] = "";
 	long fd = lab_sys6(SYS_openat, AT_FDCWD, (long)file, O_RDONLY | O_CLOEXEC, 0, 0, 0), len;
 
 	if (fd >= 0) {

@@ -203,7 +203,7 @@ int lab_os_no_access(uintptr_t addr, size_t bytes)
 int lab_os_map_file(const char *path, size_t bytes, uintptr_t *addr)
 {
 	long fd = lab_sys6(SYS_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC, 0, 0, 0);
-	long at = fd, size;
+	long at, size;
 
 	if (fd < 0)
 		return (int)fd;

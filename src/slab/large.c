@@ -147,7 +147,7 @@ size_t lab_object_bytes(const void *ptr)
 {
 	unsigned int kind = lab_mem_kind(ptr);
 
-	return kind <= LAB_KIND_CLASS_MAX ? lab_class_bytes(kind) : lab_large_bytes(ptr);
+	return kind < LAB_CLASS_END ? lab_class_bytes(kind) : lab_large_bytes(ptr);
 }
 
 void lab_large_clear(void *ptr, size_t bytes)

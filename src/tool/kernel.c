@@ -121,7 +121,7 @@ static void print_zone(const struct snapshot *s, const struct snapshot_zone *z)
 	       "        cma      0\n"
 	       "        protection: (0, 0, 0)\n",
 	       (ull)z->free, (ull)z->min, (ull)z->low, (ull)z->high,
-	       (ull)(z->cap > z->managed ? z->cap : z->managed), (ull)(z->managed + z->parked),
+	       (ull)(z->cap > z->managed ? z->cap : z->managed), (ull)z->managed + z->parked,
 	       (ull)z->managed);
 	printf("      nr_free_pages %llu\n"
 	       "      nr_zone_used %llu\n"

@@ -181,7 +181,7 @@ static int profile_process(const char *pid, const char *path)
 	err = target_open(&target, pid, false);
 	if (!err)
 		err = read_depot(&target, &depot, &memory);
-	if (!err)
+	if (!err && memory)
 		err = print_profile(&target, &depot, path);
 	free(memory);
 	return err;

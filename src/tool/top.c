@@ -162,7 +162,7 @@ static void print_line(const struct line *l)
 static void print_screen(const struct target *t, const struct snapshot *s,
 			 const struct snapshot *before, unsigned int rows)
 {
-	struct line lines[SNAPSHOT_CLASSES];
+	struct line lines[SNAPSHOT_CLASSES] = { 0 };
 	unsigned int i, n = 0;
 
 	for (i = 0; i < s->nr_classes; i++) {
