@@ -49,19 +49,17 @@ $(OUT)/preload/operators.o: ALL_CFLAGS += -fexceptions
 # the option check_free:0, see src/api/heap.h
 NOCHECK_OBJ := $(CORE_OBJ:$(OUT)/src/api/%=$(OUT)/nocheck/src/api/%)
 
-# Stacks in failure reports, by libunwind; UNWIND=0 builds without.
+# Stacks in failure reports, by libunwind.  UNWIND=static links one of its own, see trace/libunwind.sh;
+# shared the system's; 0 builds without; auto is static, else shared, else 0, and says why.
+UNWIND ?= auto
+ifeq ($(filter auto static shared 0,$(UNWIND)),)
+$(error UNWIND=$(UNWIND) is not one of auto static shared 0)
+endif
+TRACE := $(if $(filter 0,$(UNWIND)),trace-none,trace-object)
 TRACE_SRC := $(wildcard trace/*.c)
 TRACE_OBJ := $(TRACE_SRC:%.c=$(OUT)/%.o)
-UNWIND_TEST := struct dl_find_object found; int main(void) { return !unw_create_addr_space(0, 0) | _dl_find_object(0, &found); }
-ifeq ($(origin UNWIND),undefined)
-UNWIND := $(shell echo '$(UNWIND_TEST)' | $(CC) -D_GNU_SOURCE -include dlfcn.h -include libunwind.h -w \
-	-o /dev/null -x c - -x none -lunwind-x86_64 2>/dev/null && echo 1 || echo missing)
-endif
-ifeq ($(UNWIND),1)
-TRACE := $(OUT)/liblabyrinth-trace.so
-else ifeq ($(UNWIND),missing)
-$(info no libunwind (libunwind-dev): building without stacks in failure reports)
-endif
+TRACE_LINK := $(OUT)/trace/link
+LIBUNWIND := build/libunwind
 
 LIBS := $(OUT)/liblabyrinth.so $(OUT)/liblabyrinth.a $(OUT)/liblabyrinth-preload.so \
 	$(OUT)/liblabyrinth-preload-nocheck.so $(OUT)/labyrinth-malloc.o
@@ -122,17 +120,31 @@ $(OUT)/liblabyrinth-preload-nocheck.so: $(NOCHECK_OBJ) $(PRELOAD_OBJ) preload/sy
 		-Wl,--version-script,preload/preload.map -o $@ $(NOCHECK_OBJ) $(PRELOAD_OBJ) \
 		preload/symbols.ld
 
-# libunwind's names stay out of the program: the object is loaded RTLD_LOCAL and
-# exports nothing.  Not linked statically: Debian's archive is not position-independent
-# (libunwind-x86_64.a 1.6.2: 57 relocations R_X86_64_32 and 32S, 6 R_X86_64_TPOFF32 outside of
-# debug sections), and ld refuses it with -z notext as well.
-$(OUT)/liblabyrinth-trace.so: $(TRACE_OBJ) trace/trace.map
+# How to link is known once trace/libunwind.sh has looked, and in $(TRACE_LINK) then: hence a second
+# make, with LINK=.
+.PHONY: trace-object trace-static trace-shared trace-none
+trace-object:
+	@CC='$(CC)' trace/libunwind.sh $(UNWIND) $(LIBUNWIND) $(TRACE_LINK)
+	@link=$$(cat $(TRACE_LINK) 2>/dev/null) && $(MAKE) --no-print-directory LINK=$$link trace-$$link
+trace-static trace-shared: $(OUT)/liblabyrinth-trace.so
+	@:
+trace-none:
+	@rm -f $(OUT)/liblabyrinth-trace.so $(OUT)/liblabyrinth-trace.COPYING
+
+UNWIND_LIBS_static := $(LIBUNWIND)/current/libunwind-x86_64.a $(LIBUNWIND)/current/libunwind.a
+UNWIND_LIBS_shared := -lunwind-x86_64
+# libunwind's names stay out of the program: the object is loaded RTLD_LOCAL and exports nothing.
+# What is linked into it is MIT's as well, and its notice has to go along.
+ifneq ($(LINK),)
+$(OUT)/liblabyrinth-trace.so: $(TRACE_OBJ) trace/trace.map $(filter %.a,$(UNWIND_LIBS_$(LINK)))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth-trace.so \
-		-Wl,--version-script,trace/trace.map -o $@ $(TRACE_OBJ) \
-		-lunwind-x86_64
-
-$(OUT)/trace/%.o: ALL_CFLAGS += -I.
+		-Wl,--version-script,trace/trace.map -o $@ $(TRACE_OBJ) $(UNWIND_LIBS_$(LINK))
+	$(Q)rm -f $(@:.so=.COPYING)
+	$(if $(filter static,$(LINK)),$(Q)cp $(LIBUNWIND)/current/COPYING $(@:.so=.COPYING))
+$(TRACE_OBJ): $(TRACE_LINK)
+endif
+$(OUT)/trace/%.o: ALL_CFLAGS += -I. $(if $(filter static,$(LINK)),-isystem $(LIBUNWIND)/current/include)
 $(OUT)/src/tool/%.o: ALL_CFLAGS := $(filter-out -Wframe-larger-than=512 -ftls-model=initial-exec,$(ALL_CFLAGS)) \
 	-DLABYRINTH_LIBDIR='"$(LIBDIR)"'
 $(OUT)/labyrinth: $(TOOL_OBJ)
@@ -373,6 +385,6 @@ help:
 	@echo 'make clean'
 	@echo
 	@echo 'checks of make check: $(CHECKS)'
-	@echo 'BUILD=release|debug|asan|tsan|coverage  CC= CFLAGS= WERROR=1 V=1 UNWIND=0  BACKEND=rseq|trylock|both'
+	@echo 'BUILD=release|debug|asan|tsan|coverage  CC= CFLAGS= WERROR=1 V=1 UNWIND=auto|static|shared|0  BACKEND=rseq|trylock|both'
 
 -include $(CORE_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(NOCHECK_OBJ:.o=.d)

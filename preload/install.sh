@@ -60,9 +60,12 @@ install_all() {
 	link "liblabyrinth.so.$major" "$LIBDIR/liblabyrinth.so"
 	for file in liblabyrinth.a labyrinth-malloc.o liblabyrinth-preload.so \
 		liblabyrinth-preload-nocheck.so liblabyrinth-trace.so; do
-		# the last one only where there is libunwind
+		# the last one only where there is libunwind, see trace/libunwind.sh
 		[ ! -e "$OUT/$file" ] || put 644 "$OUT/$file" "$LIBDIR/$file"
 	done
+	# libunwind's notice, where the object has libunwind in it
+	[ ! -e "$OUT/liblabyrinth-trace.COPYING" ] ||
+		put 644 "$OUT/liblabyrinth-trace.COPYING" "$PREFIX/share/doc/labyrinth/libunwind.COPYING"
 	put 755 "$OUT/labyrinth" "$PREFIX/bin/labyrinth"
 	for file in include/*.h include/*.hpp; do
 		[ ! -e "$file" ] || put 644 "$file" "$PREFIX/$file"

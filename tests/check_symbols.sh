@@ -35,5 +35,30 @@ for so in "$out/liblabyrinth.so" "$out/liblabyrinth-preload.so"; do
 		grep -v -e '^libc\.so' -e '^ld-linux' -e '^lib[at]san' -e '^libubsan')
 	[ -z "$bad" ] || complain "$so needs $bad"
 done
-[ $status = 0 ] && echo "symbols: exports are those of the maps"
+
+# the trace object: libunwind is in it, and nobody sees it; or it is the system's, where that was asked for
+trace=$out/liblabyrinth-trace.so
+how=$(cat "$out/trace/link" 2>/dev/null)
+if [ -e "$trace" ]; then
+	bad=$(nm -D --defined-only "$trace" | awk '{ print $3 }')
+	[ -z "$bad" ] || complain "liblabyrinth-trace.so exports: $bad"
+	bad=$(readelf -d "$trace" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' |
+		grep -v -e '^libc\.so' -e '^ld-linux' -e '^lib[at]san' -e '^libubsan')
+	case $how in
+	static)
+		[ -z "$bad" ] || complain "liblabyrinth-trace.so needs $bad"
+		nm "$trace" | grep -q ' t _Ux86_64_step$' || complain "liblabyrinth-trace.so has no libunwind in it"
+		grep -q -s 'permission notice shall be' "$out/liblabyrinth-trace.COPYING" ||
+			complain "libunwind's notice is missing"
+		;;
+	shared)
+		[ "$(echo "$bad" | sed 's/\.so.*//')" = libunwind-x86_64 ] || complain "liblabyrinth-trace.so needs $bad"
+		[ ! -e "$out/liblabyrinth-trace.COPYING" ] || complain "a notice of what is not in there"
+		;;
+	*) complain "liblabyrinth-trace.so is linked in an unknown way" ;;
+	esac
+else
+	[ "$how" != static ] && [ "$how" != shared ] || complain "no liblabyrinth-trace.so"
+fi
+[ $status = 0 ] && echo "symbols: exports are those of the maps; libunwind: ${how:-none}"
 exit $status

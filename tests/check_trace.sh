@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # liblabyrinth-trace.so: failure reports name the functions on the stack; the
-# library itself needs libc alone, and is built without libunwind by UNWIND=0.
+# library itself needs libc alone, and is built without libunwind by UNWIND=0.  The object has
+# libunwind in it, or links the system's: all that UNWIND= can say, and what happens without a source.
 # About 5 s for each back end, and a build without libunwind.
 #
 # usage: check_trace.sh [--preload PATH] [--backend rseq|trylock|both]
@@ -86,14 +87,20 @@ check_stacks() {
 }
 
 check_object() {
-	local exported needed
+	local exported needed static_trace=
+
+	if [ "$(cat "$lib/trace/link")" = static ]; then
+		static_trace=$trace
+	else
+		skip "libunwind is in the object" "it is not: $(cat "$root/build/libunwind/failed" 2>/dev/null || echo UNWIND=shared)"
+	fi
 	exported=$(nm -D --defined-only "$trace" | awk '$2 != "w" { print $3 }')
 	if [ -z "$exported" ]; then
 		pass "the trace object exports nothing"
 	else
 		fail "exports" "$(echo "$exported" | head -n 3)"
 	fi
-	for needed in "$preload" "$lib/liblabyrinth.so"; do
+	for needed in "$preload" "$lib/liblabyrinth.so" ${static_trace:+"$static_trace"}; do
 		if [ -z "$(readelf -d "$needed" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' |
 			grep -v -e '^libc\.so' -e '^ld-linux')" ]; then
 			pass "$(basename "$needed") needs libc alone"
@@ -145,25 +152,93 @@ check_missing() {
 	fi
 }
 
-check_without() {
-	local plain=$out/without_unwind
-	if ! make -C "$root" --no-print-directory -j2 UNWIND=0 OUT="$plain" >"$log" 2>&1; then
-		fail "UNWIND=0" "does not build" "$log"
-	elif [ -e "$plain/liblabyrinth-trace.so" ] || [ ! -e "$plain/liblabyrinth-preload.so" ]; then
-		fail "UNWIND=0" "builds the wrong files" "$log"
-	else
-		pass "UNWIND=0 builds without the trace object"
+# build_with UNWIND [ARGUMENT...]: only the trace object is built anew; what make says in $log
+build_with() {
+	local how=$1
+	shift
+	make -C "$root" --no-print-directory -j2 UNWIND="$how" OUT="$plain" "$@" >"$log" 2>&1
+}
+
+# links NAME HOW PATTERN [UNWIND ARGUMENT...]: so it was linked, and said; HOW is static, shared or none
+links() {
+	local name=$1 how=$2 pattern=$3 object=$plain/liblabyrinth-trace.so is=none
+	shift 3
+	if ! build_with "$@"; then
+		fail "$name" "does not build" "$log"
+		return
 	fi
-	if make -C "$root" -n UNWIND=missing OUT="$plain" 2>&1 |
-		grep -q '^no libunwind (libunwind-dev): building without'; then
-		pass "a missing libunwind is said in one line"
+	if [ -e "$object" ]; then
+		is=static
+		! readelf -d "$object" | grep -q 'NEEDED.*libunwind' || is=shared
+	fi
+	if [ $is != "$how" ] || { [ -e "$object" ] && ! nm "$object" | grep -q ' [tU] _Ux86_64_step$'; }; then
+		fail "$name" "linked: $is" "$log"
+	elif [ -n "$pattern" ] && ! grep -q -E "$pattern" "$log"; then
+		fail "$name" "not said: $pattern" "$log"
+	elif [ -z "$pattern" ] && grep -q '^libunwind:' "$log"; then
+		fail "$name" "it says something" "$log"
 	else
-		fail "missing libunwind" "not said"
+		pass "$name"
 	fi
 }
 
+refuses() {
+	local name=$1 pattern=$2
+	shift 2
+	if build_with "$@"; then
+		fail "$name" "it builds" "$log"
+	elif grep -q -E "$pattern" "$log"; then
+		pass "$name"
+	else
+		fail "$name" "not said: $pattern" "$log"
+	fi
+}
+
+check_ways() {
+	local nowhere=LIBUNWIND=$dir/libunwind none="$dir/cc"
+
+	plain=$out/without_unwind
+	links "UNWIND=0 builds without the trace object" none '' 0
+	[ -e "$plain/liblabyrinth-preload.so" ] || fail "UNWIND=0" "no library"
+	links "UNWIND=shared: the system's" shared '' shared
+	LABYRINTH_OPTIONS=trace:1 LD_PRELOAD=$plain/liblabyrinth-preload.so "$program" handler >"$log" 2>&1
+	if grep -q '^ fail_in_handler+' "$log"; then
+		pass "UNWIND=shared: stacks"
+	else
+		fail "UNWIND=shared" "no stacks" "$log"
+	fi
+	refuses "UNWIND=1 is refused" 'UNWIND=1 is not one of auto static shared 0' 1
+
+	# an apt that knows of no source, and a compiler that finds no libunwind
+	printf 'Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "%s/none";\n' "$dir" >"$dir/apt.conf"
+	# shellcheck disable=SC2016 # for the script
+	printf '#!/bin/sh\ncase "$*" in *-lunwind*) exit 1 ;; esac\nexec %s "$@"\n' "${CC:-cc}" >"$none"
+	chmod +x "$none"
+	export APT_CONFIG=$dir/apt.conf
+	refuses "UNWIND=static without a source" 'no static one: apt has no lists here; see ' static "$nowhere"
+	links "no source: the system's, and why" shared \
+		'^libunwind: no static one: apt has no lists here; see .*/log; linking libunwind-x86_64.so' auto "$nowhere"
+	refuses "UNWIND=shared without libunwind-dev" 'no shared one \(libunwind-dev\)' shared CC="$none"
+	links "neither: without stacks, and why" none \
+		'no static one: apt has .*; no shared one either \(libunwind-dev\): building without' auto "$nowhere" CC="$none"
+	# lists of both forms, which lead nowhere
+	mkdir "$dir/none"
+	printf 'deb [trusted=yes] file:%s/no x main\ndeb cdrom:[x]/ x main\n' "$dir" >"$dir/none/a.list"
+	printf 'Types: deb\nURIs: file:%s/no\nSuites: y\nComponents: main\nTrusted: yes\n' "$dir" >"$dir/none/b.sources"
+	rm -r "$dir/libunwind"
+	links "a source that is not there: why" shared \
+		'no static one: apt-get source libunwind has failed: .*; see .*; linking' auto "$nowhere"
+	if grep -q "file:$dir/no x" "$dir/libunwind/log" && grep -q "file:$dir/no y" "$dir/libunwind/log" &&
+		! grep -q 'cdrom' "$dir/libunwind/log"; then
+		pass "apt was asked by lists of both forms"
+	else
+		fail "lists of apt" "not asked" "$dir/libunwind/log"
+	fi
+	unset APT_CONFIG
+}
+
 if [ ! -e "$trace" ]; then
-	fail "trace object" "not built: no libunwind-dev?"
+	fail "trace object" "not built: see what make says of libunwind"
 	finish
 	exit
 fi
@@ -174,5 +249,5 @@ done
 check_object
 check_no_clock
 check_missing
-check_without
+check_ways
 finish

@@ -21,6 +21,9 @@ for part; do
 		need cc gcc
 		need "/usr/include/$(uname -m)-linux-gnu/sys/sdt.h" systemtap-sdt-dev
 		need /usr/include/stdio.h libc6-dev
+		# of libunwind the source is built, see trace/libunwind.sh; where it cannot be had, this
+		need patch patch
+		need xz xz-utils
 		[ -e /usr/include/libunwind.h ] ||
 			need "/usr/include/$(uname -m)-linux-gnu/libunwind.h" libunwind-dev
 		;;
