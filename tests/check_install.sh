@@ -78,6 +78,9 @@ fi
 p=$dir/usr
 make_it install PREFIX="$p" >"$log" 2>&1 || fail "install" "exit code $?" "$log"
 version=$(sed -n 's/^#define LABYRINTH_VERSION_M[AI][JN]OR *//p' include/labyrinth.h | paste -sd.)
+if [ "$(cat "$build/trace/link" 2>/dev/null)" = static ]; then
+	what "libunwind's notice" grep -q 'Hewlett-Packard' "$p/share/doc/labyrinth/libunwind.COPYING"
+fi
 is() { [ "$1" = "$2" ] || { echo "$1, not $2" && false; }; }
 export PKG_CONFIG_PATH=$p/lib/pkgconfig
 what "pkg-config: the header's version" is "$(pkg-config --modversion labyrinth)" "$version.0"
