@@ -152,6 +152,28 @@ check_missing() {
 	fi
 }
 
+# a program that contains the library, and so lies where there is no trace object
+check_contained() {
+	local kind flags says
+	while read -r kind flags says; do
+		# shellcheck disable=SC2046 # a list of words
+		if ! "${CC:-gcc}" -O1 -g -I"$root/include" -o "$dir/contains_$kind" "$root/tests/programs_c/trace.c" \
+			"$lib/labyrinth-malloc.o" $(tr + ' ' <<<"$flags") -pthread -ldl 2>"$log"; then
+			fail "contained, $kind" "does not build" "$log"
+			continue
+		fi
+		LD_LIBRARY_PATH=$lib LABYRINTH_OPTIONS=trace:1 timeout -k 5 20 "$dir/contains_$kind" handler >"$log" 2>&1
+		if grep -q -e "$says" "$log" && grep -q '^ok handler' "$log"; then
+			pass "contained, $kind"
+		else
+			fail "contained, $kind" "does not say $says" "$log"
+		fi
+	done <<-'END'
+		exported -rdynamic ^ capture+0x[0-9a-f]*/0x[0-9a-f]* .liblabyrinth-trace.so.$
+		hidden -O1 ^labyrinth: trace:1: no stacks in reports: .*/liblabyrinth-trace.so: cannot open shared object file
+	END
+}
+
 # build_with UNWIND [ARGUMENT...]: only the trace object is built anew; what make says in $log
 build_with() {
 	local how=$1
@@ -249,5 +271,6 @@ done
 check_object
 check_no_clock
 check_missing
+check_contained
 check_ways
 finish

@@ -52,6 +52,16 @@ static bool is_shadowed(void)
 	return seen && seen != (void *)labyrinth_trace_register;
 }
 
+/* a copy: the next call of the loader's frees what dlerror() has said */
+static const char *keep(const char *why)
+{
+	static char kept[PATH_MAX];
+	size_t n = strnlen(why, sizeof(kept) - 1);
+
+	memcpy(kept, why, n);
+	return kept;
+}
+
 void lab_trace_load(void)
 {
 	/* start-up has one thread; PATH_MAX would be too much for a frame */
@@ -69,6 +79,8 @@ void lab_trace_load(void)
 		return;
 	/* the library is part of the program, say: ask where libraries are */
 	why = dlerror();
+	if (why)
+		why = keep(why);
 	if (dlopen(name, RTLD_NOW | RTLD_LOCAL) && lab_warn_trace())
 		return;
 	if (!why)
