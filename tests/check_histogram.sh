@@ -88,6 +88,45 @@ sys.exit(len(d.getElementsByTagName("path")) < 20)' "$log/plot.svg" 2>"$log/err"
 else
 	fail "the plot" "is no SVG with paths" "$log/err"
 fi
+"$tool" histogram -- "$out/histogram" fork >"$log/out" 2>"$log/text"
+if grep -q '^not followed: [0-9]* objects without a place in the table, [1-9][0-9]* frees of unknown ones$' "$log/text"; then
+	pass "the table says what was not followed"
+else
+	fail "the table says what was not followed" "it does not" "$log/text"
+fi
+# refused NAME CODE TEXT COMMAND...
+refused() {
+	local name=$1 want=$2 says=$3 code
+	shift 3
+	timeout --foreground 30 "$@" >"$log/out" 2>"$log/err" </dev/null
+	code=$?
+	if [ $code -eq "$want" ] && grep -q -e "^labyrinth: $says" "$log/err"; then
+		pass "$name: $code"
+	else
+		fail "$name" "code $code, wanted $want and \"$says\"" "$log/err"
+	fi
+}
+build "$out/refuse" "$root/tests/programs_c/refuse.c" || exit 1
+refused "a file that cannot be made" 1 'cannot write /nonexistent/x: No such file' \
+	"$tool" histogram --output=/nonexistent/x -- true
+refused "a disk that is full" 1 'cannot write /dev/full: No space left' "$tool" histogram --output=/dev/full -- true
+refused "a place that is none" 1 'cannot make /nonexistent/labyrinth-histogram\.' \
+	env TMPDIR=/nonexistent "$tool" histogram -- true
+refused "a process that cannot be made" 1 'cannot run it: Resource temporarily unavailable' \
+	"$out/refuse" clone/11 -- "$tool" histogram -- true
+refused "a child that nobody waits for" 1 'cannot wait for it: No child processes' \
+	bash -c 'trap "" CHLD && exec "$@"' - "$tool" histogram -- true
+refused "a name that gnuplot cannot write to" 2 'gnuplot cannot write to such a name: a"b' \
+	"$tool" histogram --svg='a"b' -- true
+refused "no pipe for gnuplot" 1 'no plot: gnuplot cannot be run' \
+	bash -c 'ulimit -n 4 && exec "$@"' - "$tool" histogram --svg="$log/plot2.svg" -- true
+# an option cannot hold a comma: then it lies in /tmp
+mkdir "$log/a,b"
+if TMPDIR=$log/a,b "$tool" histogram --json --output="$log/json" -- true 2>"$log/err" && [ -s "$log/json" ]; then
+	pass "a TMPDIR with a comma"
+else
+	fail "a TMPDIR with a comma" "no figures" "$log/err"
+fi
 "$tool" histogram -- "$log/none" 2>"$log/err"
 code=$?
 if [ $code -eq 127 ] && [ "$(find "$log" -name 'labyrinth-histogram*')" = "" ]; then

@@ -76,9 +76,8 @@ static int wait_for(pid_t pid)
 	/* a signal from the terminal is the program's; the figures are ours */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
-	while (waitpid(pid, &status, 0) != pid)
-		if (errno != EINTR)
-			return TOOL_FAILED;
+	if (waitpid(pid, &status, 0) != pid)
+		return tool_die(TOOL_FAILED, "cannot wait for it: %s", strerror(errno));
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
