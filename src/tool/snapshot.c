@@ -215,12 +215,6 @@ int snapshot_take(struct snapshot *s, const struct target *t)
 	return TOOL_OK;
 }
 
-void snapshot_free(struct snapshot *s)
-{
-	free(s->copies);
-	s->copies = NULL;
-}
-
 uint64_t snapshot_event(const struct snapshot *s, const char *name)
 {
 	unsigned int i;

@@ -43,8 +43,6 @@ struct snapshot {
  */
 int snapshot_take(struct snapshot *s, const struct target *target);
 
-void snapshot_free(struct snapshot *s);
-
 /** snapshot_event() - how often an event of this name has happened; 0: there is none */
 uint64_t snapshot_event(const struct snapshot *s, const char *name);
 
