@@ -99,7 +99,46 @@ refused "run: --opt at the end" 2 '--opt wants key=value' "$tool" run --opt
 refused "run: no program" 2 'run what' "$tool" run --stats
 refused "run: not found" 127 'cannot run' "$tool" run -- "$dir/nothing"
 refused "no such command" 2 'no such command: frobnicate' "$tool" frobnicate
+refused "help: of no command" 2 'no such command: frobnicate' "$tool" help frobnicate
+version_is() { # each way of asking
+	local want
+	want="labyrinth $(awk '/^#define LABYRINTH_VERSION_M/ { printf "%d.", $3 } END { print 0 }' "$root/include/labyrinth.h")"
+	[ "$("$tool" version)" = "$want" ] && [ "$("$tool" --version)" = "$want" ]
+}
+check "version, --version" version_is
+# usage NAME TEXT COMMAND...: it ends with 2 and says how it is used
+usage() {
+	local name=$1 text=$2 got
+	shift 2
+	timeout 20 "$@" >"$log" 2>"$log.err" </dev/null
+	got=$?
+	if [ $got = 2 ] && [ ! -s "$log" ] && grep -q "^usage: labyrinth $text" "$log.err"; then
+		pass "$name"
+	else
+		fail "$name" "exit $got, or no usage" "$log.err"
+	fi
+}
+usage "no command" COMMAND "$tool"
+usage "version: too much" version "$tool" version now
+usage "list: too much" list "$tool" list all
+usage "profile: a process and more" profile "$tool" profile 1 2
+usage "top: no such option" top "$tool" top --fast 1
 check "help: of every command" sh -c "'$tool' help | sed -n 's/^  \\([a-z]*\\) .*/\\1/p' | while read -r c; do '$tool' help \$c || exit 1; done"
+
+# on its own, and beside a library that cannot be preloaded
+mkdir "$dir/alone" "$dir/a b"
+cp "$tool" "$dir/alone"
+cp "$tool" "$lib/liblabyrinth-preload.so" "$dir/a b"
+installed=$(sed -n 's/^PREFIX ?= //p' "$root/Makefile")/lib
+if [ -e "$installed/liblabyrinth-preload.so" ]; then
+	skip "run: no library" "one is installed in $installed"
+else
+	refused "run: no library" 1 "liblabyrinth-preload.so not found beside this program or in: $installed" \
+		"$dir/alone/labyrinth" run true
+	refused "run: no library for check_free=0" 1 "liblabyrinth-preload-nocheck.so not found" \
+		"$dir/alone/labyrinth" run --check-free=0 true
+fi
+refused "run: a path with a space" 1 'cannot name a path with a space or colon: ' "$dir/a b/labyrinth" run true
 
 # ---- the figures by option ----
 
@@ -156,9 +195,10 @@ start() { # start FILE COMMAND...: in the background; its output goes to FILE
 	last=$!
 	pids="$pids $last"
 }
-# gone PID: end it and wait, in silence
+# gone PID: end it, stopped or not, and wait, in silence
 gone() {
-	kill -KILL "$1"
+	kill -TERM "$1"
+	kill -CONT "$1"
 	wait "$1" 2>/dev/null
 }
 start "$dir/wait" "$tool" run --stats=prom --stats_signal=SIGUSR2 --stats_file="$dir/prom" -- "$out/figures" wait
@@ -284,6 +324,31 @@ once() {
 		sed -n '7,$s/.*  //p' "$dir/once" | tr -d ' ' | sort -V -c
 }
 check "top --once: plain, sorted" once
+# the column of a key falls, for each key and each way of writing the option
+each_key() {
+	local key column
+	while read -r key column; do
+		"$tool" top -o "-s$key" $redis >"$dir/keys" && "$tool" top -o --sort="$key" $redis >>"$dir/keys" || return 1
+		[ "$(grep -c ', sorted by ' "$dir/keys")" = 2 ] || return 1
+		awk -v c="$column" '/NAME *$/ { n = 1; next } / sorted by / { n = 0 }
+			n { gsub(/[%K]/, ""); if (n++ > 1 && $c > last) exit bad = 1; last = $c }
+			END { exit bad || n < 5 }' "$dir/keys" || {
+			echo "-s $key: column $column"
+			cat "$dir/keys"
+			return 1
+		}
+	done <<-END
+		o 1
+		a 2
+		u 3
+		s 4
+		l 5
+		b 6
+		c 7
+		r 8
+	END
+}
+check "top: the column of each key falls" each_key
 "$tool" top $redis >"$dir/piped" 2>&1 </dev/null
 check "top into a pipe ends by itself" grep -q malloc-64 "$dir/piped"
 
@@ -321,6 +386,18 @@ check "top: it goes on" until_true shows "^ redis-server \($redis\), running"
 shell q
 check "top: q ends it with 0" until_true grep -q -x 0 "$dir/top.code"
 tmux -S "$socket" kill-server
+# ended by a signal it leaves the terminal as it was; without a keyboard there is no live screen
+rm -f "$dir/top.code"
+tmux -S "$socket" -f /dev/null new-session -d -x 100 -y 20 "sh -c 'echo \$\$ >$dir/top.pid; exec $tool top $redis'; echo \$? >'$dir/top.code'; \
+	stty -a >'$dir/stty'; '$tool' top $redis </dev/null 2>'$dir/top.err'; echo \$? >'$dir/top.code2'; sleep 100"
+by_signal() {
+	until_true shows "^ redis-server" && kill -TERM "$(cat "$dir/top.pid")" && until_true grep -q -x 0 "$dir/top.code" &&
+		until_true grep -q -w icanon "$dir/stty" && ! grep -q -w -e '-echo' -e '-icanon' "$dir/stty"
+}
+check "top: a signal ends it, and the terminal is as before" by_signal
+no_keyboard() { until_true grep -q -x 1 "$dir/top.code2" && grep -q -x 'labyrinth: standard input is no terminal; use -o' "$dir/top.err"; }
+check "top: standard input is no terminal" no_keyboard
+tmux -S "$socket" kill-server
 # a new one, to see the process go
 rm -f "$dir/top.code"
 socket=$dir/tmux2
@@ -344,6 +421,9 @@ for command in stat top slabinfo zoneinfo buddyinfo vmstat; do
 		fail "$command: usage" "no usage" "$log"
 	fi
 done
+for value in 0 0.09 1e9 x 2x ''; do
+	refused "top: a bad delay, \"$value\"" 2 "-d takes seconds, from 0.1 to 86400: $value\$" "$tool" top -d "$value" 1
+done
 refused "stat: a bad interval" 2 'not a number from 0.01' "$tool" stat 1 0
 refused "top: a bad key" 2 '-s takes one of' "$tool" top -s z 1
 start "$dir/plain" sleep 100
@@ -365,10 +445,87 @@ else
 	refused "another user's process" 4 'process 1 may not be read: it belongs to user 0' "$tool" stat 1
 fi
 gone "$plain"
+# what this system, or one's rights, do not allow
+build "$out/refuse" "$root/tests/programs_c/refuse.c" || exit 2
+start "$dir/null" "$tool" run -- sleep 100
+plain=$last
+until_true "$tool" stat "$plain"
+refused "memory that may not be read" 4 "process $plain may not be read: its memory may not be read" \
+	"$out/refuse" process_vm_readv/1 -- "$tool" stat "$plain"
+refused "memory that may not be written" 4 "process $plain cannot be written to: Operation not permitted" \
+	"$out/refuse" process_vm_writev/1 -- "$tool" fault "$plain" failslab interval=1
+refused "a process that is there and cannot be found" 4 "process $plain may not be read" \
+	"$out/refuse" process_vm_writev/3 -- "$tool" fault "$plain" failslab interval=1
+gone "$plain"
+if [ "$(id -u)" = 0 ]; then
+	start "$dir/null" setpriv --reuid 65534 --regid 65534 --clear-groups sleep 100
+	until_true grep -q sleep "/proc/$last/comm"
+	refused "another user's process, without root's rights" 4 "process $last may not be read: it belongs to user 65534" \
+		"$out/refuse" process_vm_readv/1 -- "$tool" stat "$last"
+	gone "$last"
+else
+	skip "another user's process, without root's rights" "needs root"
+fi
+if unshare -rm true 2>/dev/null; then
+	refused "list: no process" 5 'no process here has Labyrinth' unshare -rm sh -c "mount -t tmpfs none /proc && '$tool' list"
+	refused "list: no /proc" 1 '/proc cannot be read: Permission denied' unshare -rm \
+		sh -c "mount -t tmpfs -o mode=0 none /proc && exec setpriv --bounding-set=-dac_override,-dac_read_search '$tool' list"
+else
+	skip "list: no process, no /proc" "unshare -rm is not allowed here"
+fi
+
+# figures that are none: a library that has not started, is of another kind, or is broken
+poked() { # poked NAME CODE TEXT EXPRESSION COMMAND [ARGUMENT...]: a process in whose memory gdb does this
+	local name=$1 code=$2 text=$3 expression=$4 command=$5
+	shift 5
+	start "$dir/null" "$tool" profile --rate=4k --output="$dir/poked" sleep 100
+	until_true "$tool" stat "$last"
+	gdb -nx -batch -ex 'set debuginfod enabled off' -p "$last" -ex "set var $expression" >"$log.gdb" 2>&1
+	if grep -q -E 'No symbol|Invalid|Cannot|not permitted' "$log.gdb"; then
+		fail "$name" "gdb cannot do it" "$log.gdb"
+	elif [ "$code" = 0 ]; then
+		check "$name" "$text" "$last"
+	else
+		refused "$name" "$code" "$text" "$tool" $command "$last" "$@"
+	fi
+	gone "$last"
+}
+poked "not started yet" 5 'has not started its Labyrinth yet; try again' 'lab_export.magic[0] = 0' stat
+poked "another version" 5 'figures are of version 99, and this program reads 1' 'lab_export.version = 99' stat
+poked "more CPUs than there are" 4 'may not be read' 'lab_export.cpus.n = 0' stat
+poked "names that are nowhere" 4 'may not be read' 'lab_export.event_names.at = 8' vmstat
+poked "no faults" 5 'has a Labyrinth without faults' 'lab_export.fault = 0' fault
+poked "faults that are nowhere" 4 'cannot be written to: Bad address' 'lab_export.fault = 8' fault
+poked "faults of another version" 5 'whose faults are of another version' 'lab_fault.version = 99' fault
+poked "no profiles" 5 'has a Labyrinth without profiles' 'lab_export.depot = 0' profile
+poked "profiles that are nowhere" 4 'may not be read' 'lab_export.depot = 8' profile
+poked "profiles of another version" 5 'whose profiles are of another version' 'lab_depot.version = 99' profile
+poked "too few stacks" 5 'has stacks that cannot be understood' 'lab_depot.used = 1' profile
+poked "too many stacks" 5 'has stacks that cannot be understood' 'lab_depot.used = 1 << 30' profile
+poked "stacks that are nowhere" 4 'may not be read' 'lab_depot.memory = 4096' profile
+not_listed() { ! "$tool" list 2>/dev/null | grep -q "^ *$1 "; }
+poked "list: passes over what it cannot read" 0 not_listed 'lab_export.cpus.n = 0' list
+# the first stack of all is left out, the others are not
+stacks_but() { # stacks_but PID: as many as have samples
+	"$tool" profile "$1" >"$dir/stacks" && [ "$(grep -c -E '^[0-9]+: [0-9]+ \[[0-9]+: [0-9]+\] @ 0x' "$dir/stacks")" = \
+		"$(($(gdb -nx -batch -ex 'set debuginfod enabled off' -p "$1" -ex 'print lab_depot.nstacks' 2>/dev/null |
+			sed -n 's/^\$1 = //p') - 1))" ] && grep -q '^MAPPED_LIBRARIES:$' "$dir/stacks"
+}
+first='((struct lab_export_stack_sums *)(lab_depot.memory + 8 * 16384))'
+poked "profile: a stack without end is left out" 0 stacks_but "$first->n = 1000" profile
+poked "profile: a stack without samples is left out" 0 stacks_but "$first->total = 0" profile
+start "$dir/null" "$tool" profile --rate=4k --output="$dir/poked" sleep 100
+until_true "$tool" stat "$last"
+refused "profile: a file that cannot be made" 1 'cannot write /nonexistent/x: No such file' \
+	"$tool" profile --output=/nonexistent/x "$last"
+refused "profile: a disk that is full" 1 'cannot write /dev/full: No space left' "$tool" profile --output=/dev/full "$last"
+refused "profile: a value that is too long" 2 'a value is too long' "$tool" profile --rate="$(printf %080d 1)" true
+refused "profile: a path that is too long" 2 'a value is too long' "$tool" profile --output="$(printf %0600d 1)" true
+gone "$last"
 
 # static, stripped, stripped of notes
 static_programs() {
-	cc -O1 -static -I"$root/include" -o "$dir/static" "$root/tests/programs_c/figures.c" "$lib/liblabyrinth.a" 2>"$log" || return 1
+	"${CC:-cc}" -O1 -static -I"$root/include" -o "$dir/static" "$root/tests/programs_c/figures.c" "$lib/liblabyrinth.a" 2>"$log" || return 1
 	strip --strip-all "$dir/static"
 	start "$dir/static.out" "$dir/static" wait
 	until_true grep -q ready "$dir/static.out"
