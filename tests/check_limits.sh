@@ -3,7 +3,7 @@
 #
 # Programs under limits and in odd surroundings: little address space, no
 # locked memory, valgrind, qemu, strace, gdb, no rights, no environment, closed
-# descriptors, small stacks, a sandbox.
+# descriptors, small stacks, a sandbox, an older kernel, before the start.
 #
 # usage: check_limits.sh [--preload PATH] [--backend rseq|trylock|both]
 
@@ -23,10 +23,13 @@ python=/usr/bin/python3
 python_code='d = {i: str(i) * 9 for i in range(20000)}; print("sum", sum(map(len, d.values())))'
 python_says="sum 800010"
 
-for program in limits sandboxed; do
+for program in limits sandboxed refuse; do
 	build "$out/$program" "$root/tests/programs_c/$program.c" || exit 1
 	cp "$out/$program" "$dir/"
 done
+build "$out/early.so" "$root/tests/programs_c/early.c" -shared -fPIC || exit 1
+lib=$(dirname "${preload:-/none}")
+refuse=$dir/refuse
 if [ -n "$preload" ]; then
 	install -m 755 "$preload" "$dir/"
 	preload=$dir/${preload##*/}
@@ -155,6 +158,75 @@ check_surroundings() {
 	fi
 }
 
+# says NAME TEXT COMMAND...: it succeeds, and of all lines one is TEXT
+says() {
+	local name=$1 text=$2
+	shift 2
+	expect "$name" "" "$@"
+	if grep -q -x -e "$text" "$log"; then
+		pass "$name: it is said"
+	else
+		fail "$name" "does not say: $text" "$log"
+	fi
+}
+
+# Calls that a kernel does not have, or a sandbox refuses: all goes on without.
+check_refused() {
+	local b=$1 with=(env LD_PRELOAD="$preload") stats
+
+	# MADV_POPULATE_WRITE, before Linux 5.14; then one that cannot give so much
+	stats=zone.reserve.managed
+	expect "no MADV_POPULATE_WRITE: touched instead, $b" "$stats [1-9]" "$refuse" madvise/22/2/23 -- \
+		"${with[@]}" LABYRINTH_OPTIONS=stats:1 "$limits" work
+	grep -q "$(ok_line "$b")" "$log" || fail "no MADV_POPULATE_WRITE, $b" "not served" "$log"
+	expect "no memory for the reserve, $b" "$stats 0 " "$refuse" madvise/12/2/23 -- \
+		"${with[@]}" LABYRINTH_OPTIONS=stats:1 "$limits" work
+	grep -q "$(ok_line "$b")" "$log" || fail "no memory for the reserve, $b" "not served" "$log"
+	expect "no mremap(), mlock2(), $b" "$(ok_line "$b")" "$refuse" mremap/38 mlock2/38 -- \
+		"${with[@]}" "$limits" work
+	says "kswapd:1 without MADV_WIPEONFORK, $b" \
+		'labyrinth: kswapd:1: no MADV_WIPEONFORK, ordinary calls refill instead (error 0)' \
+		"$refuse" madvise/22/2/18 -- "${with[@]}" LABYRINTH_OPTIONS=kswapd:1 true
+	says "kswapd:1 without threads, $b" \
+		'labyrinth: kswapd:1: no thread, ordinary calls refill instead (error 11)' \
+		"$refuse" clone3/38 clone/11 -- "${with[@]}" LABYRINTH_OPTIONS=kswapd:1 true
+	says "profile:1 without memory, $b" 'labyrinth: profile:1 and page_owner:1: no memory: error 12' \
+		bash -c 'limited "$@"' - "-v 40000" env LABYRINTH_OPTIONS=profile:1 true
+}
+
+# A library of the program's that is initialised before ours; options that cannot be
+# taken; a program with other rights than those of its user.
+check_start() {
+	local b=$1 program=$dir/set_group
+
+	for option in stats:0 kswapd:1 init_on_free:1 quarantine:64k; do
+		expect "malloc() before the start, $option, $b" "^started\$" env LD_PRELOAD="$preload $out/early.so" \
+			LABYRINTH_OPTIONS=$option sh -c 'echo started'
+	done
+	says "redzone:1 after many objects, $b" \
+		'labyrinth: redzone:1: too many objects are in use already; none is looked at' \
+		env LD_PRELOAD="$preload $out/early.so" LABYRINTH_OPTIONS=redzone:1 true
+	says "check_free:0 and the library that checks, $b" \
+		'labyrinth: check_free:0 is a library of its own: preload liblabyrinth-preload-nocheck.so, or .*' \
+		env LD_PRELOAD="$preload" LABYRINTH_OPTIONS=check_free:0 true
+	says "check_free:1 and the library that does not, $b" \
+		'labyrinth: check_free:1 is a library of its own: preload liblabyrinth-preload.so' \
+		env LD_PRELOAD="$lib/liblabyrinth-preload-nocheck.so" LABYRINTH_OPTIONS=check_free:1 true
+	# the library is part of it: of others the loader takes no LD_PRELOAD in this case
+	echo 'int main(void) { return 0; }' >"$program.c"
+	"${CC:-gcc}" -o "$program" "$program.c" "$lib/labyrinth-malloc.o" -pthread -ldl || {
+		fail "a set-group-ID program, $b" "does not build" && return
+	}
+	says "options of a program, $b" 'labyrinth stats: pid .*' env LABYRINTH_OPTIONS=stats:1 "$program"
+	if [ "$(id -u)" != 0 ]; then
+		skip "options of a set-group-ID program, $b" "needs root"
+		return
+	fi
+	chgrp 65534 "$program" && chmod g+s "$program"
+	expect "a set-group-ID program takes no options, $b" "" env LABYRINTH_OPTIONS=stats:1 "$program"
+	[ ! -s "$log" ] || fail "a set-group-ID program takes no options, $b" "it does" "$log"
+}
+
 # Neither has rseq, so these run once, on the try-lock.
 check_emulators() {
 	local grind=(valgrind --quiet --error-exitcode=99
@@ -183,6 +255,10 @@ for backend in $backends; do
 	export "$(backend_environment "$backend")"
 	check_limits "$backend"
 	check_surroundings "$backend"
+	[[ ${preload##*/} != *labyrinth* ]] || {
+		check_refused "$backend"
+		check_start "$backend"
+	}
 done
 unset GLIBC_TUNABLES
 check_emulators
