@@ -102,6 +102,21 @@ check_repeats() {
 	fi
 }
 
+# make_it_fail marks the program's thread, and a task filter spares those without
+check_marked() {
+	local mark code want
+	for mark in 0 1; do
+		code=$(under "make_it_fail:$mark,fail_task_filter:1,failslab:1/100/0/-1,$wait_option" lua5.4 -e 'print(1)')
+		want=$((mark ? 1 : 0))
+		if [ "$code" = $want ] && [ "$(grep -c 'forcing a failure' "$log/err")" -ge $want ] &&
+			{ [ $mark = 1 ] || [ ! -s "$log/err" ]; }; then
+			pass "make_it_fail:$mark with a task filter: $code, $backend"
+		else
+			fail "make_it_fail:$mark with a task filter, $backend" "ended with $code" "$log/err"
+		fi
+	done
+}
+
 # labyrinth fault PID: stopped or not, with vfork() or without
 check_outside() {
 	# bytes to be had first: more than are asked for where a sequence was interrupted
@@ -147,6 +162,29 @@ check_words() {
 	fi
 }
 
+# without TEXT COMMAND...: each request fails once; where the program does not succeed it says TEXT
+without() {
+	local text=$1 n code said=0
+	local label="labyrinth $3 without memory"
+	shift
+	for n in $(seq 1 60); do
+		code=$(under "fail_nth:$n,$wait_option,fail_verbose:1" "$@")
+		ended "$label, request $n" "$code" || return
+		grep -q 'forcing a failure' "$log/err" || break
+		[ "$code" -ne 0 ] || continue
+		if ! grep -q -x "labyrinth: $text" "$log/err"; then
+			fail "$label" "code $code at request $n, and no word" "$log/err"
+			return
+		fi
+		said=$((said + 1))
+	done
+	if [ "$code" -eq 0 ] && [ $said -gt 0 ]; then
+		pass "$label: $said of $((n - 1)) requests are needed"
+	else
+		fail "$label" "code $code, $said of $((n - 1)) said something" "$log/err"
+	fi
+}
+
 build "$out/fault" "$root/tests/programs_c/fault.c" -fno-builtin || exit 1
 ulimit -c 0
 for backend in $backends; do
@@ -155,6 +193,7 @@ for backend in $backends; do
 	check_chance python3 failslab:1/30/4000000/-1 python3 -c "$python"
 	check_nth lua lua5.4 -e 'print(("x"):rep(10000):len())'
 	check_repeats
+	check_marked
 	check_outside running
 	check_outside stopped
 	check_outside running vfork
@@ -170,6 +209,13 @@ check_words 2 'neither ATTRIBUTE=VALUE nor' $pid failslab 1/2/3
 kill $pid
 wait $pid 2>/dev/null
 check_words 3 'there is no process' 999999999
+LD_PRELOAD=$preload LABYRINTH_OPTIONS=profile:1 sleep 60 &
+pid=$!
+sleep 0.3
+without 'no memory' "$tool" run --dry-run --opt reserve=1m --kswapd true
+without '.*' "$tool" profile --output="$log/heap" $pid
+kill $pid
+wait $pid 2>/dev/null
 check_words 5 'does not contain Labyrinth' $$
 check_words 2 'usage: labyrinth fault PID' $$ failslab
 finish
