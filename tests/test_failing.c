@@ -149,6 +149,16 @@ static void *many_pages(void)
 	return NULL;
 }
 
+static void *pool(void)
+{
+	return labyrinth_mempool_create_kmalloc_pool(3, 5ul * MIB);
+}
+
+static void pool_destroy(void *p)
+{
+	labyrinth_mempool_destroy(p);
+}
+
 static const struct operation operations[] = {
 	{ "malloc of a small block", malloc_small, labyrinth_free },
 	{ "malloc of a page", malloc_page, labyrinth_free },
@@ -163,6 +173,7 @@ static const struct operation operations[] = {
 	{ "realloc to a huge block", realloc_huge, labyrinth_free },
 	{ "512 pages", pages_order_9, free_order_9 },
 	{ "many single pages", many_pages, free_pages },
+	{ "a mempool", pool, pool_destroy },
 };
 enum { NR_OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
 
@@ -178,7 +189,8 @@ static void *chain;
 /* take whatever can be had without a system call, so that the next one makes some */
 static void hog(void)
 {
-	static const size_t sizes[] = { 4096, 30000, 20000, 1024, 100, 32769 };
+	static const size_t sizes[] = { 4096, 30000, 20000, 1024, 768, 640, 512,
+					448,  384,   320,   256,  192, 100, 32769 };
 	void *p;
 
 	lab_os_fail_from(1, UINT32_MAX);
@@ -341,6 +353,34 @@ static void test_freed_memory_serves_while_the_system_refuses(void **state)
 	lab_os_fail_from(0, 0);
 }
 
+static void never_null(void *unused)
+{
+	uint64_t calls, n;
+
+	(void)unused;
+	/* memory comes back after 1, 20 and 40 calls that were refused */
+	for (n = 1; n <= 41; n += 20) {
+		prepare();
+		hog();
+		errno = 4711;
+		lab_os_fail_from(1, n);
+		calls = lab_os_calls();
+		must(labyrinth_malloc(3 * MIB, LABYRINTH_GFP_KERNEL | LABYRINTH___GFP_NOFAIL));
+		must(errno == 4711 && lab_os_calls() - calls > n);
+		lab_os_fail_from(0, 0);
+	}
+	/* what can never be had is refused all the same */
+	must(!labyrinth_malloc(SIZE_MAX, LABYRINTH_GFP_KERNEL | LABYRINTH___GFP_NOFAIL));
+	must(errno == ENOMEM);
+}
+
+/* NOFAIL of an object waits until there is memory, and leaves errno alone. */
+static void test_nofail_objects_wait_for_memory(void **state)
+{
+	(void)state;
+	assert_child_succeeds(never_null, NULL);
+}
+
 static void grow_failing(void *arg)
 {
 	uint64_t nth = *(uint64_t *)arg, in_use = heap_in_use(), calls = lab_os_calls();
@@ -486,6 +526,7 @@ int main(void)
 		cmocka_unit_test(test_each_call_that_fails_once_loses_nothing),
 		cmocka_unit_test(test_from_each_call_on_all_fail_and_nothing_is_lost),
 		cmocka_unit_test(test_freed_memory_serves_while_the_system_refuses),
+		cmocka_unit_test(test_nofail_objects_wait_for_memory),
 		cmocka_unit_test(test_reserve_outlives_the_heap),
 		cmocka_unit_test(test_random_failures_among_threads_lose_nothing),
 	};

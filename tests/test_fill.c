@@ -178,6 +178,40 @@ static void test_page_poison_finds_writes(void **state)
 		assert_child_succeeds(corrupt, &kinds[i]);
 }
 
+static void corrupt_many(void *unused)
+{
+	enum { MANY = 15, MOST = 10 };
+	char *pages[MANY];
+	int i;
+
+	(void)unused;
+	(void)pin_to_one_cpu();
+	revive();
+	lab_fill_start(LAB_FILL_PAGES);
+	for (i = 0; i < MANY; i++)
+		must((pages[i] = labyrinth_alloc_page(ATOMIC)));
+	for (i = 0; i < MANY; i++) {
+		labyrinth_free_page(pages[i]);
+		pages[i][i] = 1;
+	}
+	for (i = 0; i < MANY; i++)
+		must(labyrinth_alloc_page(ATOMIC));
+}
+
+/* A process says it so often, and no more. */
+static void test_page_poison_ends_its_reports(void **state)
+{
+	struct outcome out = in_child(corrupt_many, NULL);
+	const char *at = out.said;
+	int n;
+
+	(void)state;
+	assert_int_equal(out.status, 0);
+	for (n = 0; (at = strstr(at, "pagealloc: memory corruption\n")); n++)
+		at++;
+	assert_int_equal(n, 10);
+}
+
 static void churn(unsigned int id, void *unused)
 {
 	uint64_t seed = id * 7919 + 1, before = now_ms();
@@ -306,6 +340,54 @@ static void test_quarantine_makes_room(void **state)
 	if (HARNESS_SANITIZER[0])
 		skip();
 	assert_child_succeeds(run_short, NULL);
+}
+
+/* objects so small that the ring has no place for as many bytes as may wait */
+static void come_round(void *unused)
+{
+	enum { SLOTS = 1 << 14, MORE = 1000 };
+	static void *ptrs[SLOTS + MORE];
+	unsigned int i;
+
+	(void)unused;
+	must(lab_quarantine_start(1 << 20) == 0);
+	for (i = 0; i < SLOTS + MORE; i++)
+		must((ptrs[i] = labyrinth_heap_malloc(16)));
+	/* each comes out in its turn, once: when another has its place, or when asked for */
+	for (i = 0; i < SLOTS + MORE; i++)
+		must(lab_quarantine_put(ptrs[i], 16) == (i < SLOTS ? NULL : ptrs[i - SLOTS]));
+	must(lab_quarantine_next(false) == NULL);
+	for (i = MORE; i < SLOTS + MORE; i++)
+		must(lab_quarantine_next(true) == ptrs[i]);
+	must(lab_quarantine_next(true) == NULL);
+}
+
+/* Where the ring is full the oldest one leaves, though fewer bytes wait than may. */
+static void test_quarantine_comes_round(void **state)
+{
+	(void)state;
+	assert_child_succeeds(come_round, NULL);
+}
+
+static void no_ring(void *unused)
+{
+	void *ptr = labyrinth_heap_malloc(1000);
+
+	(void)unused;
+	(void)pin_to_one_cpu();
+	lab_os_fail_from(1, 1);
+	must(lab_quarantine_start(1 << 20) == -ENOMEM);
+	lab_os_fail_from(0, 0);
+	must(lab_quarantine_put(ptr, 1024) == ptr);
+	labyrinth_free(ptr);
+	must(labyrinth_heap_malloc(1000) == ptr);
+}
+
+/* Without memory for its ring nothing waits. */
+static void test_quarantine_without_memory_holds_nothing(void **state)
+{
+	(void)state;
+	assert_child_succeeds(no_ring, NULL);
 }
 
 static void in_section(void *unused)
@@ -483,19 +565,46 @@ static void test_redzone_finds_one_byte(void **state)
 	}
 }
 
+static void too_late(void *unused)
+{
+	char *ptr;
+	int i;
+
+	(void)unused;
+	for (i = 0; i < 3000; i++)
+		must(labyrinth_heap_malloc(40));
+	must(lab_redzone_start() == -ENOSPC);
+	/* nothing is looked at */
+	ptr = labyrinth_heap_malloc(40);
+	must(labyrinth_malloc_usable_size(ptr) == 48);
+	memset(ptr, 0, 48);
+	labyrinth_free(ptr);
+}
+
+/* Where too many objects have none it is not begun. */
+static void test_redzone_after_many_objects_is_refused(void **state)
+{
+	(void)state;
+	assert_child_succeeds(too_late, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_init_on_alloc_zeroes_all),
 		cmocka_unit_test(test_init_on_free_zeroes_all),
 		cmocka_unit_test(test_page_poison_finds_writes),
+		cmocka_unit_test(test_page_poison_ends_its_reports),
 		cmocka_unit_test(test_page_poison_says_nothing_of_good_programs),
 		cmocka_unit_test(test_quarantine_is_a_queue_of_so_many_bytes),
 		cmocka_unit_test(test_quarantine_makes_room),
+		cmocka_unit_test(test_quarantine_comes_round),
+		cmocka_unit_test(test_quarantine_without_memory_holds_nothing),
 		cmocka_unit_test(test_quarantine_is_not_for_sections),
 		cmocka_unit_test(test_quarantine_under_threads_and_signals),
 		cmocka_unit_test(test_redzone_says_nothing_of_good_programs),
 		cmocka_unit_test(test_redzone_finds_one_byte),
+		cmocka_unit_test(test_redzone_after_many_objects_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("fill", tests, NULL, NULL);

@@ -178,6 +178,103 @@ static void test_calls_over_a_hole_are_the_kernels(void **state)
 	assert_int_equal(unmap(p, 3), 0);
 }
 
+/* Inside a block of malloc's, wherever, the kernel does what it is asked. */
+static void test_calls_inside_a_huge_block_are_the_kernels(void **state)
+{
+	const size_t bytes = 7ul << 20;
+	unsigned char vec[2] = { 0, 0 };
+	char *block = labyrinth_heap_malloc(bytes), *p;
+
+	(void)state;
+	assert_non_null(block);
+	fill(block, 5, bytes);
+	for (p = block + PAGE; p + 3 * PAGE <= block + bytes; p += 509 * PAGE) {
+		assert_int_equal(labyrinth_mincore(p, 2 * PAGE, vec), 0);
+		assert_true(vec[0] & vec[1] & 1);
+		assert_int_equal(labyrinth_mprotect(p, PAGE, PROT_READ), 0);
+		assert_true(!is_writable(p) && is_writable(p + 2 * PAGE));
+		assert_int_equal(labyrinth_mprotect(p, PAGE, RW), 0);
+		assert_int_equal(labyrinth_madvise(p, PAGE, MADV_DONTNEED), 0);
+		assert_true(is_zero(p, PAGE));
+		assert_true(is_filled(p + PAGE, 5 + (uint64_t)(p + PAGE - block) / 8, PAGE));
+	}
+	labyrinth_free(block);
+}
+
+/* Below the first section all is the kernel's, and what lies there is found from below. */
+static void test_what_lies_below_the_heap_is_the_kernels(void **state)
+{
+	uintptr_t at = lab_mem.base - 9 * PAGE, next = 0;
+	char *p = map(1);
+
+	(void)state;
+	assert_int_equal(lab_map_page_at(at, lab_mem.base, &next), LAB_MAP_KERNELS);
+	assert_int_equal(next, lab_mem.base);
+	for (; at < (uintptr_t)p; at = next) {
+		(void)lab_map_page_at(at, (uintptr_t)p + PAGE, &next);
+		assert_in_range(next, at + PAGE, (uintptr_t)p);
+	}
+	assert_int_equal(lab_map_page_at(at, at + PAGE, &next), LAB_MAP_OURS);
+	assert_int_equal(unmap(p, 1), 0);
+}
+
+/* A piece of no length counts nothing, and those behind it are done. */
+static void test_process_madvise_passes_over_empty_pieces(void **state)
+{
+	char *p = map(2);
+	struct iovec vec[] = { { p, 0 }, { p, PAGE }, { p, 0 }, { p + PAGE, PAGE } };
+	int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	(void)state;
+	assert_true(self >= 0);
+	assert_int_equal(labyrinth_process_madvise(self, vec, 4, MADV_COLD, 0), 2 * PAGE);
+	assert_int_equal(labyrinth_process_madvise(self, vec, 1, MADV_COLD, 0), 0);
+	assert_int_equal(unmap(p + PAGE, 1), 0);
+	assert_int_equal(labyrinth_process_madvise(self, vec, 4, MADV_COLD, 0), PAGE);
+	assert_int_equal(unmap(p, 1), 0);
+	close(self);
+}
+
+/* a mapping that is one to the program, and two to the kernel */
+static char *in_two(void)
+{
+	char *p = map(2);
+
+	fill(p, 3, 2 * PAGE);
+	must(lab_sys6(SYS_madvise, (long)p + PAGE, PAGE, MADV_DONTDUMP, 0, 0, 0) == 0);
+	return p;
+}
+
+static void move_pieces(void *unused)
+{
+	char *p = in_two(), *to, *q;
+
+	(void)unused;
+	/* onto 24 pages of the program's, of which it takes four */
+	to = labyrinth_mmap(NULL, 24 * PAGE, PROT_NONE, ANON, -1, 0);
+	must(to != MAP_FAILED);
+	q = labyrinth_mremap(p, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	must(q == to && is_filled(q, 3, 2 * PAGE) && is_zero(q + 2 * PAGE, 2 * PAGE));
+	must(!is_writable(q + 4 * PAGE) && lab_mem_kind(p) == LAB_KIND_FREE);
+	/* anywhere */
+	p = in_two();
+	q = labyrinth_mremap(p, 2 * PAGE, 1000 * PAGE, MREMAP_MAYMOVE, NULL);
+	must(q != MAP_FAILED && q != p);
+	must(is_filled(q, 3, 2 * PAGE) && is_zero(q + 2 * PAGE, 998 * PAGE));
+	must(lab_mem_kind(p) == LAB_KIND_FREE);
+	/* nowhere: it stays as it was */
+	p = in_two();
+	must(labyrinth_mremap(p, 2 * PAGE, 1ul << 46, MREMAP_MAYMOVE, NULL) == MAP_FAILED);
+	must(errno == ENOMEM && is_filled(p, 3, 2 * PAGE) && is_writable(p + PAGE));
+}
+
+/* What the kernel has in pieces, and would not move, moves as one mapping does. */
+static void test_mapping_in_pieces_is_moved(void **state)
+{
+	(void)state;
+	assert_child_succeeds(move_pieces, NULL);
+}
+
 /* Everything that was taken goes back to the heap. */
 static void test_nothing_leaks(void **state)
 {
@@ -369,6 +466,10 @@ int main(void)
 		cmocka_unit_test(test_changed_pages_are_restored),
 		cmocka_unit_test(test_advice_of_the_moment_changes_nothing),
 		cmocka_unit_test(test_calls_over_a_hole_are_the_kernels),
+		cmocka_unit_test(test_calls_inside_a_huge_block_are_the_kernels),
+		cmocka_unit_test(test_what_lies_below_the_heap_is_the_kernels),
+		cmocka_unit_test(test_process_madvise_passes_over_empty_pieces),
+		cmocka_unit_test(test_mapping_in_pieces_is_moved),
 		cmocka_unit_test(test_nothing_leaks),
 		cmocka_unit_test(test_fork_copies),
 		cmocka_unit_test(test_page_that_cannot_be_restored_is_lost),
