@@ -189,7 +189,8 @@ check_refused() {
 		"$refuse" madvise/22/2/18 -- "${with[@]}" LABYRINTH_OPTIONS=kswapd:1 true
 	says "kswapd:1 without threads, $b" \
 		'labyrinth: kswapd:1: no thread, ordinary calls refill instead (error 11)' \
-		"$refuse" clone3/38 clone/11 -- "${with[@]}" LABYRINTH_OPTIONS=kswapd:1 true
+		"$refuse" clone3/38 clone/11 -- "${with[@]}" LABYRINTH_OPTIONS=kswapd:1 lua5.4 -e 'print(("x"):rep(9999):len())'
+	[ "$(wc -l <"$log")" = 2 ] || fail "kswapd:1 without threads, $b" "more than once" "$log"
 	says "profile:1 without memory, $b" 'labyrinth: profile:1 and page_owner:1: no memory: error 12' \
 		bash -c 'limited "$@"' - "-v 40000" env LABYRINTH_OPTIONS=profile:1 true
 }

@@ -4,6 +4,8 @@
 
 #include <sys/time.h>
 
+#include "api/fault_api.h"
+#include "api/options.h"
 #include "labyrinth.h"
 
 #define ATOMIC LABYRINTH_GFP_ATOMIC
@@ -508,6 +510,23 @@ static void test_handlers_are_refused_too(void **state)
 	assert_child_succeeds(storm, NULL);
 }
 
+static void marked_by_option(void *unused)
+{
+	(void)unused;
+	lab_options.make_it_fail = true;
+	lab_options.fail_task_filter = true;
+	lab_fault_options();
+	must(get(LABYRINTH_FAILSLAB).task_filter == 1);
+	must(labyrinth_make_it_fail(0) == 1 && labyrinth_make_it_fail(0) == 0);
+}
+
+/* The option marks the thread that starts the program. */
+static void test_option_marks_the_first_thread(void **state)
+{
+	(void)state;
+	assert_child_succeeds(marked_by_option, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -523,6 +542,7 @@ int main(void)
 		cmocka_unit_test(test_mempool_gives_its_own),
 		cmocka_unit_test(test_message_is_the_kernels),
 		cmocka_unit_test(test_handlers_are_refused_too),
+		cmocka_unit_test(test_option_marks_the_first_thread),
 	};
 
 	return cmocka_run_group_tests_name("fault", tests, NULL, NULL);

@@ -875,6 +875,43 @@ static void test_refused_resize_changes_nothing(void **state)
 	child(runs_out_of_pieces);
 }
 
+static void upkeep(void)
+{
+	for (int i = 0; i < 50; i++)
+		lab_upkeep();
+}
+
+static void cannot_move(void *unused)
+{
+	(void)unused;
+	resize(600);
+	/* pages that the system does not take stay, and serve */
+	sysctl("reserve", 100 * LAB_PAGE_BYTES);
+	lab_os_fail_from(1, ~0ull >> 1);
+	upkeep();
+	must(lab_word_get(&zone->managed) == 600 && free_pages() == 600);
+	lab_os_fail_from(0, 0);
+	upkeep();
+	must(lab_word_get(&zone->managed) == 100 && free_pages() == 100 && resident() == 100);
+	/* and those that it does not give back are none of the zone's until it does */
+	sysctl("reserve", 600 * LAB_PAGE_BYTES);
+	soak_down_to(0);
+	lab_os_fail_from(1, ~0ull >> 1);
+	lab_reserve_refill(LAB_ZONE_RESERVE);
+	must(lab_word_get(&zone->managed) == 100 && lab_word_get(&zone->parked) == 500);
+	lab_os_fail_from(0, 0);
+	give_soaked(nsoaked);
+	resize(600);
+	must(lab_word_get(&zone->parked) == 0 && resident() == 600);
+}
+
+/* A resize that the system refuses to follow is done when it does. */
+static void test_resize_waits_for_the_system(void **state)
+{
+	(void)state;
+	child(cannot_move);
+}
+
 /* ---- crossing low ---- */
 
 static bool comes_true(bool (*is)(void))
@@ -1228,6 +1265,7 @@ int main(void)
 		cmocka_unit_test(test_reserve_is_resized_at_run_time),
 		cmocka_unit_test(test_smaller_reserve_waits_for_what_is_in_use),
 		cmocka_unit_test(test_refused_resize_changes_nothing),
+		cmocka_unit_test(test_resize_waits_for_the_system),
 		cmocka_unit_test(test_each_crossing_of_low_wakes_once),
 		cmocka_unit_test(test_waiting_is_as_long_as_the_flags_say),
 		cmocka_unit_test(test_nofail_waits_for_a_page),

@@ -84,7 +84,11 @@ static void split(void *unused)
 	int i;
 
 	(void)unused;
+	/* what was there before is not followed */
+	must((pages = labyrinth_alloc_pages(LABYRINTH_GFP_KERNEL, 1)));
 	must(lab_histogram_start(path) == 0 && file->processes == 1);
+	labyrinth_split_page(pages, 1);
+	must(file->live == 0 && live(PAGE) == 0);
 	must((pages = labyrinth_alloc_pages(LABYRINTH_GFP_KERNEL, 3)));
 	must(live(8 * PAGE) == 1 && live(PAGE) == 0 && file->held == 8 * PAGE);
 	labyrinth_split_page(pages, 3);

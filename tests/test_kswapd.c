@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 
 #include "gfp/reclaim.h"
+#include "gfp/warn.h"
+#include "labyrinth.h"
 #include "os/cpu.h"
 #include "os/thread.h"
 #include "os/wiped.h"
@@ -489,6 +491,33 @@ static bool has_pressure(int fd)
 	return readlink(path, to, sizeof(to) - 1) > 0 && !strcmp(to, "/proc/pressure/memory");
 }
 
+static bool nothing_is_pending(void)
+{
+	return !lab_word_get(&lab_warn_pending);
+}
+
+static void says_what_was_deferred(void *unused)
+{
+	(void)unused;
+	lab_kswapd_init(true, false);
+	wait_for_sleep();
+	/* such a request does not wake the thread */
+	while (labyrinth_alloc_pages(LABYRINTH___GFP_HIGH, 9))
+		;
+	must(!nothing_is_pending());
+	must(comes_true(nothing_is_pending, 5000));
+}
+
+/* A report that an atomic request left behind is written though nobody calls any more. */
+static void test_thread_writes_deferred_reports(void **state)
+{
+	struct outcome out = in_child(says_what_was_deferred, NULL);
+
+	(void)state;
+	assert_int_equal(out.status, 0);
+	assert_non_null(strstr(out.said, "page allocation failure: order:9, mode:0x20"));
+}
+
 static bool psi_is_open(void)
 {
 	return has_pressure(100);
@@ -520,15 +549,19 @@ static void psi(void *unused)
 
 static void psi_is_missing(void *unused)
 {
-	struct rlimit none = { 0, 0 };
+	struct rlimit usual, none;
 
 	(void)unused;
+	must(getrlimit(RLIMIT_NOFILE, &usual) == 0);
+	none = usual;
+	none.rlim_cur = 0;
 	must(setrlimit(RLIMIT_NOFILE, &none) == 0);
 	lab_kswapd_init(true, true);
 	wait_for_sleep();
 	take_down_to(lab_word_get(&zone->low) - 1);
 	lab_kswapd_wake(LAB_ZONE_RESERVE);
 	must(comes_true(is_at_high, 1000));
+	must(setrlimit(RLIMIT_NOFILE, &usual) == 0);
 }
 
 /* The trigger's descriptor is out of the program's way; without it one line says so. */
@@ -562,6 +595,7 @@ int main(void)
 		cmocka_unit_test(test_child_of_fork_restarts_it),
 		cmocka_unit_test(test_thousand_forks),
 		cmocka_unit_test(test_process_ends_with_the_thread),
+		cmocka_unit_test(test_thread_writes_deferred_reports),
 		cmocka_unit_test(test_psi_opens_or_says_so),
 	};
 

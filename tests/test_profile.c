@@ -181,7 +181,11 @@ static void split_pages(void *unused)
 	int i;
 
 	(void)unused;
+	/* what was there before has none */
+	must((pages = labyrinth_alloc_pages(LABYRINTH_GFP_KERNEL, 1)));
 	must(labyrinth_page_owner_start() == 0);
+	labyrinth_split_page(pages, 1);
+	must(occurrences(written(labyrinth_page_owner_dump), one) == 0);
 	must((pages = labyrinth_alloc_pages(LABYRINTH_GFP_KERNEL, 2)));
 	must(occurrences(written(labyrinth_page_owner_dump), four) == 1);
 	labyrinth_split_page(pages, 2);
@@ -222,6 +226,9 @@ static void no_room(void *unused)
 	owner.address = 0x7000000;
 	lab_owner_add(&owner);
 	must(sums->live == 1 && sums->live_bytes == PAGE << ORDER);
+	/* of another order it is another's */
+	lab_owner_remove((void *)owner.address, ORDER + 1);
+	must(nr_owners() == 1 && sums->live == 1);
 	/* others until nearly nothing is left */
 	for (i = 1; others < RECORDS - 8 && i < 100000; i++) {
 		uint64_t lost = lab_owner_lost();

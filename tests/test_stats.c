@@ -74,6 +74,8 @@ static void test_print_to_closed_descriptor_returns_the_error(void **state)
 	(void)state;
 	errno = 4711;
 	assert_int_equal(labyrinth_stats_print(-1), -EBADF);
+	assert_int_equal(labyrinth_stats(-1, LABYRINTH_STATS_JSON), -EBADF);
+	assert_int_equal(labyrinth_stats(-1, LABYRINTH_STATS_PROM), -EBADF);
 	assert_int_equal(errno, 4711);
 }
 

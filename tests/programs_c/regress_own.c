@@ -15,6 +15,7 @@
 #include <string.h>
 
 __attribute__((weak)) const char *labyrinth_pcp_backend(void);
+__attribute__((weak)) void *labyrinth_heap_realloc(void *block, size_t size);
 
 void *__libc_malloc(size_t size);
 void __libc_free(void *block);
@@ -93,6 +94,11 @@ int main(void)
 			use(block, align, size, "posix_memalign");
 		}
 		use(valloc(size), 4096, size, "valloc");
+	}
+	/* a caller of ours has libc's blocks as well */
+	if (labyrinth_heap_realloc) {
+		block = memset(malloc(100), 7, 100);
+		use(labyrinth_heap_realloc(block, 5000), 16, 5000, "labyrinth_heap_realloc");
 	}
 	expect(posix_memalign(&block, 24, 100) == EINVAL, "posix_memalign(24)", 100);
 	before = served;
