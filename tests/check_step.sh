@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: MIT
 #
 # Every operation interrupted at every instruction: see step/step.h.
-# usage: check_step.sh [--lib DIR] [--backend rseq|trylock|both] [--sample N | --all]
-#                      [--seconds S] [--seed S] [--mode MODE] [--only TEXT]
+# usage: check_step.sh [--lib DIR] [--backend rseq|trylock|both] [--sample N | --all | --every]
+#                      [--seconds S] [--seed S] [--mode MODE] [--only TEXT] [--shard I/N]
 #
 # --lib      where liblabyrinth.a is, usually build/release
 # --sample   about so many injections per back end, chosen by the seed
+# --all      all of them, but for points that are the same as another (step/step.h)
+# --every    those as well
 # --seconds  stop each of the four runs after so long
+# --shard    the I-th of N parts, from 0
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 lib=$root/build/release
@@ -16,7 +19,7 @@ sample=(--sample 10000)
 rest=()
 
 usage() {
-	sed -n '4,11s/^# \{0,1\}//p' "$0" >&2
+	sed -n '4,14s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -24,9 +27,9 @@ while [ $# -gt 0 ]; do
 	case $1 in
 	--lib) lib=$2 && shift ;;
 	--backend) backends=$2 && shift ;;
-	--all) sample=(--all) ;;
+	--all | --every) sample=("$1" --workers "$(nproc)") ;;
 	--sample) sample=(--sample "$2") && shift ;;
-	--seconds | --seed | --mode | --only) rest+=("$1" "$2") && shift ;;
+	--seconds | --seed | --mode | --only | --shard) rest+=("$1" "$2") && shift ;;
 	*) usage ;;
 	esac
 	shift || usage
@@ -50,6 +53,28 @@ mkdir -p "$out"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
+# The library's instructions, and what each may touch: r: nothing but registers, and it
+# goes on to the next; j: a direct jump, which touches nothing; m: anything.  Of the
+# instructions of which only the operands tell, one that is not known is m.
+sorts() {
+	awk '/^ *[0-9a-f]+:/ {
+		at = $1; sub(":", "", at)
+		args = $0; sub(/^[^\t]*\t[a-z0-9]+ */, "", args); sub(/ *[#<].*/, "", args)
+		sort = "m"
+		if ($2 ~ /^(lea|nop|nopl|nopw)$/)
+			sort = "r"
+		else if ($2 ~ /^j[a-z]+$/ && args ~ /^[0-9a-f]+$/)
+			sort = "j"
+		else if ($2 ~ /^(mov|movabs|mov[sz][bwl][wlq]|add|sub|adc|sbb|and|or|xor|not|neg|inc|dec)$/ ||
+			 $2 ~ /^(test|cmp|sh[lr]|sa[lr]|ro[lr]|i?mul|bt[src]?|bs[fr]|[lt]zcnt|popcnt)$/ ||
+			 $2 ~ /^(set|cmov)[a-z]+$/)
+			if (args ~ /^(\$-?0x[0-9a-f]+|%[a-z0-9]+)(,(\$-?0x[0-9a-f]+|%[a-z0-9]+))*$/ &&
+			    args !~ /%[c-gs]s/)
+				sort = "r"
+		print at, sort
+	}'
+}
+
 # The library's code in a section of its own: so the driver can tell whose
 # instruction it is, and objdump lists where the library's instructions begin.
 build() {
@@ -62,8 +87,7 @@ build() {
 	"$cc" -O2 -g -std=gnu11 -fno-pie -no-pie -mno-red-zone -Wall -Wextra \
 		-Wno-prio-ctor-dtor -I"$tree/src" -I"$tree/include" -I"$root/tests/step" \
 		-o "$out/step" "$root"/tests/step/*.c "$out/lab.o" -pthread -Wl,-z,now || return
-	objdump -d --no-show-raw-insn -j lab_text "$out/step" |
-		awk '/^ *[0-9a-f]+:/ { sub(":", "", $1); print $1 }' >"$out/boundaries"
+	objdump -d --no-show-raw-insn -j lab_text "$out/step" | sorts >"$out/boundaries"
 }
 
 # Copying by "rep movsb" traps once a byte under the trap flag.
@@ -76,8 +100,8 @@ run() {
 	shift 2
 	[ "$backend" = rseq ] && rseq=1
 	env "$@" GLIBC_TUNABLES="glibc.pthread.rseq=$rseq:$tunables" "$out/step" \
-		--boundaries "$out/boundaries" "${sample[@]}" "${rest[@]}" >"$log" 2>&1
-	sed '/^[0-9]* passed, [0-9]* failed$/d' "$log"
+		--boundaries "$out/boundaries" "${sample[@]}" "${rest[@]}" 2>&1 | tee "$log" |
+		sed -u '/^[0-9]* passed, [0-9]* failed$/d'
 	if ! grep -q "^step: back end $said" "$log"; then
 		echo "FAILED  $backend: the library chose another back end"
 		failed=$((failed + 1))

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -163,12 +164,26 @@ void run_first_case(void)
 
 /* ---- the frozen thread ---- */
 
-static _Atomic int finished;
+static _Atomic int finished, may_run;
+
+/* without libc: a breakpoint of the victim's may lie there */
+static void pause_a_little(void)
+{
+	static const struct timespec pause = { .tv_nsec = 20000 };
+	long status = SYS_nanosleep;
+
+	__asm__ volatile("syscall"
+			 : "+a"(status)
+			 : "D"(&pause), "S"(NULL)
+			 : "rcx", "r11", "memory");
+}
 
 static void *victim(void *arg)
 {
 	(void)arg;
 	trap_stack();
+	while (!may_run)
+		pause_a_little();
 	trap_run();
 	finished = 1;
 	return NULL;
@@ -177,19 +192,19 @@ static void *victim(void *arg)
 /* in a child of its own: what is frozen stays so */
 void run_frozen_case(void)
 {
-	const struct timespec pause = { .tv_nsec = 20000 };
 	const struct scenario *s = injection.scenario;
 	pthread_t thread;
 	int turn;
 
 	alarm(CASE_SECONDS);
 	context->target = injection.target;
-	frozen = finished = 0;
+	frozen = finished = may_run = 0;
 	s->setup(s);
 	if (pthread_create(&thread, NULL, victim, NULL))
 		fail("no thread");
+	may_run = 1;
 	while (!frozen && !finished)
-		nanosleep(&pause, NULL);
+		pause_a_little();
 	if (finished)
 		return;
 	injection.abandoned = true;
@@ -207,6 +222,8 @@ void take_baseline(void)
 	int turn;
 
 	every_kind();
+	/* at full speed: there is no breakpoint */
+	injection.how = BY_BREAKPOINT;
 	injection.target = 0;
 	injection.tracing = false;
 	for (turn = 0; turn < 2; turn++) {

@@ -3,11 +3,15 @@
  * Which injections are made.  A job is a pair of operations and a way to
  * interrupt; it runs in a child, so that a crash or a hang costs one line.
  *
- * usage: step --boundaries FILE [--sample N | --all] [--seed S] [--seconds S]
- *             [--mode MODE] [--only TEXT] [--list]
+ * usage: step --boundaries FILE [--sample N | --all | --every] [--seed S] [--seconds S]
+ *             [--mode MODE] [--only TEXT] [--workers N] [--shard I/N]
+ *
+ * --all      all pairs at all points, but for points that are the same as another
+ * --every    those as well
+ * --workers  so many jobs at a time, each on a CPU of its own
+ * --shard    the I-th of N parts of the jobs, from 0
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,23 +24,11 @@
 #include "labyrinth.h"
 #include "step.h"
 
-/* instructions that one job may step through, in all of its runs */
-#define STEP_BUDGET	   4000000ull
-#define STEP_BUDGET_SAMPLE 50000ull
-enum { FAILED_MAX = 40 };
-
-struct mode {
-	const char *name;
-	enum how how;
-	enum act act;
-	bool first;	    /* before the library's constructor */
-	unsigned int share; /* of the sample, per mille */
-	unsigned int least; /* injections of one job */
-};
+enum { FAILED_MAX = 40, MAX_WORKERS = 64 };
 
 static const struct mode modes[] = {
-	{ "step", BY_TRAP_FLAG, ACT_NEST, false, 16, 8 },
-	{ "break", BY_BREAKPOINT, ACT_NEST, false, 950, 50 },
+	{ "step", BY_TRAP_FLAG, ACT_NEST, false, 100, 50 },
+	{ "break", BY_BREAKPOINT, ACT_NEST, false, 866, 50 },
 	{ "abandon", BY_TRAP_FLAG, ACT_ABANDON, false, 5, 4 },
 	{ "abandon-break", BY_BREAKPOINT, ACT_ABANDON, false, 10, 4 },
 	{ "freeze", BY_TRAP_FLAG, ACT_FREEZE, false, 4, 4 },
@@ -48,11 +40,23 @@ enum { NR_MODES = sizeof(modes) / sizeof(*modes) };
 
 struct context *context;
 
-static uint64_t sample = 10000, seed, seconds;
-static bool all;
+static uint64_t sample = 10000, first_seed, seed, seconds, started;
+static unsigned int workers = 1, shard, nr_shards = 1;
+static bool all, every;
 static const char *only_mode, *only_text = "", *boundaries;
-static unsigned int passed, failed;
-static uint64_t total_injections, total_aborts, worst_leak, worst_stuck, started;
+static uint64_t job_started;
+
+struct totals {
+	uint64_t passed, failed, injections, same, missed, traces, aborts, leak, stuck;
+};
+
+/* Of all workers. */
+static struct board {
+	_Atomic uint64_t next_job, failed;
+	struct totals of[MAX_WORKERS];
+} * board;
+static struct totals *mine;
+static uint64_t nr_jobs, my_job;
 
 uint64_t random_next(void)
 {
@@ -71,191 +75,23 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* ---- targets ---- */
-
-static uint64_t targets[TRACE_MAX];
-static size_t nr_targets;
-static uint32_t order[TRACE_MAX];
-
-static int by_instruction(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	if (trace[x] != trace[y])
-		return trace[x] < trace[y] ? -1 : 1;
-	return x < y ? -1 : 1;
-}
-
-/*
- * A long operation repeats itself: of each instruction take the first three
- * times it is reached, the last, and one in between.
- */
-static void choose_times(void)
-{
-	size_t i, end;
-	uint32_t k;
-
-	for (i = 0; i < nr_trace; i++)
-		order[i] = (uint32_t)i;
-	qsort(order, nr_trace, sizeof(*order), by_instruction);
-	for (i = 0; i < nr_trace; i = end) {
-		for (end = i; end < nr_trace && trace[order[end]] == trace[order[i]]; end++)
-			;
-		for (k = 0; k < 3 && i + k < end; k++)
-			targets[nr_targets++] = order[i + k] + 1;
-		if (end - i > 3)
-			targets[nr_targets++] = order[end - 1] + 1;
-		if (end - i > 4)
-			targets[nr_targets++] = order[i + 3 + random_next() % (end - i - 4)] + 1;
-	}
-}
-
-static void choose_targets(const struct mode *mode)
-{
-	size_t i;
-
-	nr_targets = 0;
-	if (mode->how == BY_TRAP_FLAG && nr_trace > 2000)
-		choose_times();
-	else
-		for (i = 0; i < nr_trace; i++)
-			targets[nr_targets++] = mode->how == BY_TRAP_FLAG ? i + 1 : trace[i];
-	/* in any order, so that a part is a sample */
-	for (i = nr_targets; i > 1; i--) {
-		size_t k = random_next() % i;
-		uint64_t swap = targets[i - 1];
-
-		targets[i - 1] = targets[k];
-		targets[k] = swap;
-	}
-}
-
-static size_t how_many(const struct mode *mode, size_t quota)
-{
-	uint64_t steps = 0;
-	size_t n, most = all && mode->act != ACT_FREEZE ? nr_targets : quota;
-
-	for (n = 0; n < nr_targets && n < most; n++) {
-		if (mode->how == BY_TRAP_FLAG && steps > (all ? STEP_BUDGET : STEP_BUDGET_SAMPLE))
-			break;
-		steps += targets[n];
-	}
-	return n;
-}
-
-/* ---- children ---- */
-
-static void run_any(const struct mode *mode)
-{
-	if (mode->first)
-		run_first_case();
-	else if (mode->act == ACT_FREEZE)
-		run_frozen_case();
-	else
-		(void)run_case();
-	context->injections += injection.done;
-	context->missed += !injection.done;
-	context->aborts += injection.aborts;
-}
-
-static int in_child(void (*run)(const struct mode *), const struct mode *mode)
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		if (!mode->first)
-			enter_child();
-		run(mode);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		fail("fork: %d", errno);
-	return status;
-}
-
-/* the instructions that the operation takes, written where the parent reads */
-static uint64_t (*shared_trace)[TRACE_MAX];
-static size_t *shared_nr;
-
-static void trace_case(const struct mode *mode)
-{
-	injection.tracing = true;
-	injection.target = 0;
-	if (mode->first)
-		run_first_case();
-	else
-		(void)run_case();
-	injection.tracing = false;
-	memcpy(*shared_trace, trace, nr_trace * sizeof(*trace));
-	*shared_nr = nr_trace;
-}
-
-static bool say_status(int status)
-{
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return true;
-	if (WIFSIGNALED(status))
-		printf("FAILED  %s, at %lld (ip %#llx): %s (signal %d)\n", context->name,
-		       (long long)context->target, (unsigned long long)context->ip,
-		       WTERMSIG(status) == SIGALRM ? "hang" : "crash", WTERMSIG(status));
-	else if (WEXITSTATUS(status) != 1)
-		printf("FAILED  %s: exit code %d\n", context->name, WEXITSTATUS(status));
-	/* the caller may be a child that ends by _exit() */
-	fflush(stdout);
-	return false;
-}
-
-static size_t job_quota;
-static uint64_t job_started;
-
-static void run_job(const struct mode *mode)
-{
-	bool child =
-		mode->act != ACT_NEST || mode->first || injection.scenario->flags & EACH_IN_A_CHILD;
-	size_t i, n;
-	int status;
-
-	if (!mode->first && !(injection.scenario->flags & EACH_IN_A_CHILD))
-		take_baseline();
-	else if (!mode->first)
-		injection.target = 0;
-	/* what a process can do once only is traced in a child */
-	if (child) {
-		status = in_child(trace_case, mode);
-		if (!say_status(status))
-			_exit(2);
-		nr_trace = *shared_nr;
-		memcpy(trace, *shared_trace, nr_trace * sizeof(*trace));
-	} else {
-		trace_case(mode);
-	}
-	context->instructions = nr_trace;
-	choose_targets(mode);
-	n = how_many(mode, job_quota);
-	for (i = 0; i < n; i++) {
-		injection.target = targets[i];
-		if (!child)
-			run_any(mode);
-		else if (!say_status(in_child(run_any, mode)))
-			_exit(2);
-	}
-}
-
 /* ---- jobs ---- */
 
 static void report_job(int status)
 {
 	bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
-	total_injections += context->injections;
-	total_aborts += context->aborts;
-	if (context->max_leak > worst_leak)
-		worst_leak = context->max_leak;
-	if (context->max_stuck > worst_stuck)
-		worst_stuck = context->max_stuck;
+	mine->injections += context->injections;
+	mine->aborts += context->aborts;
+	mine->same += context->same;
+	mine->missed += context->missed;
+	mine->traces += context->traces;
+	if (context->max_leak > mine->leak)
+		mine->leak = context->max_leak;
+	if (context->max_stuck > mine->stuck)
+		mine->stuck = context->max_stuck;
 	if (good) {
-		passed++;
+		mine->passed++;
 		printf("ok      %s: %llu instructions, %llu injections", context->name,
 		       (unsigned long long)context->instructions,
 		       (unsigned long long)context->injections);
@@ -265,14 +101,28 @@ static void report_job(int status)
 			printf(", leak %llu pages (%llu on a stuck stack)",
 			       (unsigned long long)context->max_leak,
 			       (unsigned long long)context->max_stuck);
+		if (context->missed)
+			printf(", %llu not reached, %llu traces",
+			       (unsigned long long)context->missed,
+			       (unsigned long long)context->traces);
 		printf(", %llu ms\n", (unsigned long long)(now_ms() - job_started));
 		return;
 	}
-	failed++;
+	mine->failed++;
+	board->failed++;
 	if (WIFEXITED(status) && WEXITSTATUS(status) != 2)
 		(void)say_status(status);
 	else if (WIFSIGNALED(status))
 		(void)say_status(status);
+}
+
+/* each job is done by the worker that is free first */
+static bool is_mine(void)
+{
+	if (nr_jobs++ != my_job)
+		return false;
+	my_job = board->next_job++;
+	return (nr_jobs - 1) % nr_shards == shard;
 }
 
 static void start_job(const struct mode *mode, const struct scenario *s, const struct nested *n,
@@ -281,13 +131,16 @@ static void start_job(const struct mode *mode, const struct scenario *s, const s
 	memset(context, 0, sizeof(*context));
 	snprintf(context->name, sizeof(context->name), "%s: %s%s%s", mode->name, s->name,
 		 n ? " / " : "", n ? n->name : "");
-	if (!strstr(context->name, only_text))
+	if (!strstr(context->name, only_text) || !is_mine())
 		return;
+	/* the same for a job whichever others are run */
+	seed = first_seed + nr_jobs * 1000003;
 	injection = (struct injection){
 		.how = mode->how, .act = mode->act, .scenario = s, .nested = n
 	};
-	job_quota = quota;
-	(void)random_next();
+	which = (struct which){
+		.all = all, .every = every, .once = all && !every && !only_mode, .most = quota
+	};
 	fflush(stdout);
 	job_started = now_ms();
 	report_job(in_child(run_job, mode));
@@ -296,7 +149,8 @@ static void start_job(const struct mode *mode, const struct scenario *s, const s
 /* when time is up, or when all is lost: more of the same helps nobody */
 static bool is_late(void)
 {
-	return failed >= FAILED_MAX || (seconds && now_ms() - started > seconds * 1000);
+	return (!all && board->failed >= FAILED_MAX) ||
+	       (seconds && now_ms() - started > seconds * 1000);
 }
 
 /* all pairs of one mode, each with its part of the sample */
@@ -307,7 +161,10 @@ static void run_mode(const struct mode *mode)
 	size_t nn = mode->act != ACT_NEST ? 1 : mode->first ? nr_nested_fresh : nr_nesteds;
 	uint64_t part = sample * mode->share / 1000, i, pairs = ns * nn;
 	/* a step of 1 + pairs * 0.6 visits each pair once, in a mixed order */
-	uint64_t stride = pairs * 3 / 5 + 1, at = random_next() % pairs;
+	uint64_t stride = pairs * 3 / 5 + 1, at;
+
+	seed = first_seed;
+	at = random_next() % pairs;
 
 	while (stride % 2 == 0 || stride % 3 == 0 || stride % 5 == 0 || pairs % stride == 0)
 		stride++;
@@ -317,7 +174,7 @@ static void run_mode(const struct mode *mode)
 		quota = quota < mode->least ? mode->least : quota;
 		part -= quota < part ? quota : part;
 		at = all ? i : (at + stride) % pairs;
-		/* a trap costs 15 us in a virtual machine */
+		/* to trace it takes as many traps, of 15 us in a virtual machine */
 		if (!all && mode->how == BY_TRAP_FLAG && table[at / nn].flags & LONG)
 			continue;
 		start_job(mode, &table[at / nn], mode->act == ACT_NEST ? &nesteds[at % nn] : NULL,
@@ -325,7 +182,7 @@ static void run_mode(const struct mode *mode)
 	}
 }
 
-static void *shared(size_t bytes)
+void *shared(size_t bytes)
 {
 	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -334,12 +191,19 @@ static void *shared(size_t bytes)
 	return at;
 }
 
-static void pin(void)
+/* to the n-th of the CPUs that we may use */
+static void pin(unsigned int n)
 {
-	cpu_set_t set;
+	cpu_set_t may, set;
+	int cpu = sched_getcpu();
 
 	CPU_ZERO(&set);
-	CPU_SET(sched_getcpu(), &set);
+	if (workers > 1 && !sched_getaffinity(0, sizeof(may), &may)) {
+		n %= (unsigned int)CPU_COUNT(&may);
+		for (cpu = 0; !CPU_ISSET(cpu, &may) || n-- > 0; cpu++)
+			;
+	}
+	CPU_SET(cpu, &set);
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
@@ -347,7 +211,7 @@ static bool parse(int argc, char **argv)
 {
 	int i;
 
-	seed = now_ms() * 1000003 + (uint64_t)getpid();
+	first_seed = now_ms() * 1000003 + (uint64_t)getpid();
 	for (i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
 
@@ -355,35 +219,100 @@ static bool parse(int argc, char **argv)
 			all = true;
 			continue;
 		}
+		if (!strcmp(argv[i], "--every")) {
+			all = every = true;
+			continue;
+		}
 		if (!value)
 			return false;
 		if (!strcmp(argv[i], "--sample"))
 			sample = strtoull(value, NULL, 0);
 		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(value, NULL, 0);
+			first_seed = strtoull(value, NULL, 0);
 		else if (!strcmp(argv[i], "--seconds"))
 			seconds = strtoull(value, NULL, 0);
 		else if (!strcmp(argv[i], "--mode"))
 			only_mode = value;
 		else if (!strcmp(argv[i], "--only"))
 			only_text = value;
-		else if (!strcmp(argv[i], "--boundaries"))
+		else if (!strcmp(argv[i], "--workers"))
+			workers = (unsigned int)strtoul(value, NULL, 0);
+		else if (!strcmp(argv[i], "--shard")) {
+			if (sscanf(value, "%u/%u", &shard, &nr_shards) != 2)
+				return false;
+		} else if (!strcmp(argv[i], "--boundaries"))
 			boundaries = value;
 		else
 			return false;
 		i++;
 	}
-	return boundaries;
+	return boundaries && workers && workers <= MAX_WORKERS && shard < nr_shards;
+}
+
+static void work(unsigned int n, bool first)
+{
+	unsigned int i;
+
+	mine = &board->of[n];
+	context = shared(sizeof(*context));
+	job_init();
+	pin(n);
+	my_job = board->next_job++;
+	for (i = 0; i < NR_MODES; i++)
+		if (modes[i].first == first && (!only_mode || !strcmp(only_mode, modes[i].name)))
+			run_mode(&modes[i]);
+	fflush(stdout);
+}
+
+static void run_workers(bool first)
+{
+	unsigned int n;
+	int status;
+
+	fflush(stdout);
+	for (n = 0; n < workers; n++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			work(n, first);
+			_exit(0);
+		}
+		if (pid < 0)
+			_exit(3);
+	}
+	for (n = 0; n < workers; n++)
+		if (wait(&status) < 0 || status) {
+			printf("FAILED  a worker ended with status %#x\n", status);
+			board->of[0].failed++;
+		}
+}
+
+static struct totals sum_up(void)
+{
+	struct totals sum = { 0 };
+	unsigned int n;
+
+	for (n = 0; n < workers; n++) {
+		const struct totals *t = &board->of[n];
+
+		sum.passed += t->passed;
+		sum.failed += t->failed;
+		sum.injections += t->injections;
+		sum.same += t->same;
+		sum.missed += t->missed;
+		sum.traces += t->traces;
+		sum.aborts += t->aborts;
+		sum.leak = t->leak > sum.leak ? t->leak : sum.leak;
+		sum.stuck = t->stuck > sum.stuck ? t->stuck : sum.stuck;
+	}
+	return sum;
 }
 
 static int run_modes(bool first)
 {
-	unsigned int i;
+	struct totals sum;
 
-	context = shared(sizeof(*context));
-	shared_trace = shared(sizeof(*shared_trace));
-	shared_nr = shared(sizeof(*shared_nr));
-	pin();
+	board = shared(sizeof(*board));
 	trap_init();
 	if (!trap_read_boundaries(boundaries)) {
 		fprintf(stderr, "step: cannot use %s\n", boundaries);
@@ -391,18 +320,21 @@ static int run_modes(bool first)
 	}
 	started = now_ms();
 	printf("step: back end %s%s, seed %#llx\n", labyrinth_pcp_backend(),
-	       first ? " (before the constructor)" : "", (unsigned long long)seed);
-	for (i = 0; i < NR_MODES; i++)
-		if (modes[i].first == first && (!only_mode || !strcmp(only_mode, modes[i].name)))
-			run_mode(&modes[i]);
+	       first ? " (before the constructor)" : "", (unsigned long long)first_seed);
+	run_workers(first);
+	sum = sum_up();
 	printf("step: %llu injections, %llu aborted sequences, at most %llu pages leaked by one "
 	       "abandoned call (%llu on a stuck stack), %.1f s\n",
-	       (unsigned long long)total_injections, (unsigned long long)total_aborts,
-	       (unsigned long long)worst_leak, (unsigned long long)worst_stuck,
+	       (unsigned long long)sum.injections, (unsigned long long)sum.aborts,
+	       (unsigned long long)sum.leak, (unsigned long long)sum.stuck,
 	       (double)(now_ms() - started) / 1000);
-	printf("%u passed, %u failed\n", passed, failed);
+	printf("step: %llu points the same as another, %llu not reached, %llu traces\n",
+	       (unsigned long long)sum.same, (unsigned long long)sum.missed,
+	       (unsigned long long)sum.traces);
+	printf("%llu passed, %llu failed\n", (unsigned long long)sum.passed,
+	       (unsigned long long)sum.failed);
 	fflush(stdout);
-	return failed != 0;
+	return sum.failed != 0;
 }
 
 /* glibc hands the arguments to constructors too; ours runs before the library's */
@@ -415,8 +347,9 @@ static __attribute__((constructor(100))) void early(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	if (!parse(argc, argv)) {
-		fprintf(stderr, "usage: step --boundaries FILE [--sample N | --all] [--seed S] "
-				"[--seconds S] [--mode MODE] [--only TEXT]\n");
+		fprintf(stderr, "usage: step --boundaries FILE [--sample N | --all | --every] "
+				"[--seed S] [--seconds S] [--mode MODE] [--only TEXT] "
+				"[--workers N] [--shard I/N]\n");
 		return 2;
 	}
 	/* an abandoned call keeps pages for good: who may wait would do so for ten seconds */

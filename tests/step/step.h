@@ -13,7 +13,22 @@
  *   nested.c    the operations that interrupt
  *   trap.c      the trap flag, breakpoints, the handler
  *   case.c      one injection: what is checked after it
- *   step.c      which injections are made, children, totals
+ *   target.c    which points of an operation are interrupted, how they are reached
+ *   job.c       one job: a pair of operations, in a child
+ *   step.c      which jobs there are, workers, totals
+ *
+ * Left out (but with --every) are points that are provably the same as another:
+ *
+ * - Between two instructions of which the first changes nothing but registers, and
+ *   reads nothing else (check_step.sh marks them 'r', and direct jumps 'j'), the
+ *   handler finds the same memory as before the first, and what is interrupted goes
+ *   on with the same registers.  The first point of each row of such is taken.
+ *   Under the trap flag a row is of instructions that followed each other; in a
+ *   trace of breakpoints, which has the first time of each only, of a fall-through.
+ *   Points inside a sequence are all taken: where they lie there decides.
+ * - With --all and all modes, a breakpoint where stepping gets before it has aborted
+ *   any sequence: up to there both are the same run, and behind it too, for the trap
+ *   flag is off then.  So with the try-lock next to no breakpoints are left.
  */
 #ifndef TESTS_STEP_H
 #define TESTS_STEP_H
@@ -181,7 +196,7 @@ void every_kind(void);
 
 /* ---- trap.c ---- */
 
-enum how { BY_TRAP_FLAG, BY_BREAKPOINT };
+enum how { BY_TRAP_FLAG, BY_BREAKPOINT, BY_COUNT };
 enum act { ACT_NEST, ACT_ABANDON, ACT_FREEZE };
 
 enum { TRACE_MAX = 1 << 20 };
@@ -193,10 +208,13 @@ struct injection {
 	const struct nested *nested;
 	uint64_t target; /* number of the instruction, or its address; 0: none */
 	bool tracing;	 /* note every instruction that is reached */
+	/* of a count: to the n-th arrival at @at, then as many instructions more */
+	uintptr_t at;
+	uint32_t times, more;
 	/* results */
 	bool done;
 	bool abandoned;
-	uint64_t steps, aborts;
+	uint64_t steps, aborts, arrivals;
 	uintptr_t ip;
 	sigjmp_buf out;
 };
@@ -212,6 +230,28 @@ bool trap_read_boundaries(const char *path);
 /* run the operation under the injection */
 void trap_run(void);
 bool is_in_sequence(uintptr_t ip);
+bool is_abort(uintptr_t ip);
+bool is_of_library(uintptr_t ip);
+/* a breakpoint can be set there: in the vDSO perhaps not */
+bool trap_can_count(uintptr_t ip);
+/* what the instruction may touch: see "Left out" above */
+char trap_sort(uintptr_t ip);
+/* the instruction behind that one, 0 if it is none of the library's */
+uintptr_t trap_next(uintptr_t ip);
+
+/* ---- target.c ---- */
+
+/*
+ * Of the trace: how many injections it takes, in any order; @same: left out.
+ * What an earlier trace led to is not chosen again.
+ */
+size_t targets_choose(enum how how, bool every, size_t *same);
+/* what the trace, of a stepped run, has is not chosen for breakpoints */
+void targets_note_stepped(void);
+/* what there was before is no longer known */
+void targets_forget(void);
+/* the injection is to be the i-th of them */
+void targets_aim(size_t i);
 
 /* ---- case.c ---- */
 
@@ -219,7 +259,10 @@ bool is_in_sequence(uintptr_t ip);
 struct context {
 	char name[120];
 	uint64_t target, ip;
-	uint64_t instructions, injections, missed, aborts, max_leak, max_stuck;
+	uint64_t instructions, injections, aborts, max_leak, max_stuck;
+	uint64_t same;	 /* points that are the same as another, left out */
+	uint64_t missed; /* not reached, twice: the operation went another way */
+	uint64_t traces; /* of which the points were taken */
 };
 
 extern struct context *context;
@@ -231,6 +274,36 @@ void run_frozen_case(void);
 /* what run_case() compares with; call once per child */
 void take_baseline(void);
 
+/* ---- job.c ---- */
+
+struct mode {
+	const char *name;
+	enum how how;
+	enum act act;
+	bool first;	    /* before the library's constructor */
+	unsigned int share; /* of the sample, per mille */
+	unsigned int least; /* injections of one job */
+};
+
+/* Of the points of a job. */
+struct which {
+	bool all, every;
+	bool once;   /* what the trap flag gets to needs no breakpoint */
+	size_t most; /* injections, if not all */
+};
+
+extern struct which which;
+
+void job_init(void);
+void run_job(const struct mode *mode);
+/* returns how the child ended */
+int in_child(void (*run)(const struct mode *), const struct mode *mode);
+/* false, and why on a line, unless it ended well */
+bool say_status(int status);
+
+/* ---- step.c ---- */
+
+void *shared(size_t bytes);
 uint64_t random_next(void);
 void step_main_early(void);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two ways to stop at an instruction.
+ * The ways to stop at an instruction.
  *
  * The trap flag stops after every instruction, and the handler counts: exact
  * for any code but restartable sequences, which each stop aborts, so that the
@@ -10,6 +10,12 @@
  * A breakpoint (int3) stops once, at full speed.  Inside a sequence the kernel
  * moves the instruction pointer to the abort handler before the signal frame
  * is made, and that it did is verified.
+ *
+ * A count is the first of these at the speed of the second: a breakpoint at an
+ * instruction goes off when that is reached for the n-th time, and what is left
+ * to the target is stepped.  One more at the beginning of every sequence aborts
+ * each as the trap flag does, whose trap comes when the first instruction of
+ * the sequence is to be executed, too.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +29,8 @@
 #include "labyrinth.h"
 #include "step.h"
 
-enum { TRAP_FLAG = 0x100, INT3 = 0xcc, STACK_BYTES = 16 << 10, MAX_BOUNDARIES = 65536 };
+enum { TRAP_FLAG = 0x100, INT3 = 0xcc, STACK_BYTES = 16 << 10 };
+enum { MAX_BOUNDARIES = 65536, MAX_SEQUENCES = 512 };
 
 /* struct rseq_cs, linux/rseq.h, as the library lays it out */
 struct sequence {
@@ -42,6 +49,7 @@ _Atomic int frozen;
 
 static uintptr_t boundary[MAX_BOUNDARIES];
 static unsigned char code[MAX_BOUNDARIES]; /* the byte that int3 replaced */
+static char sort[MAX_BOUNDARIES];	   /* what check_step.sh says it may touch */
 static size_t nr_boundaries;
 
 static bool is_within(uintptr_t ip, const unsigned char *from, const unsigned char *to)
@@ -59,16 +67,20 @@ bool is_in_sequence(uintptr_t ip)
 	return false;
 }
 
-static bool is_abort(uintptr_t ip)
+bool is_abort(uintptr_t ip)
 {
 	return is_within(ip, __start___rseq_abort, __stop___rseq_abort);
+}
+
+bool is_of_library(uintptr_t ip)
+{
+	return is_within(ip, __start_lab_text, __stop_lab_text) || is_abort(ip);
 }
 
 /* the library's own code, or what it calls in libc and in the vDSO */
 static bool is_counted(uintptr_t ip)
 {
-	return is_within(ip, __start_lab_text, __stop_lab_text) || is_abort(ip) ||
-	       !is_within(ip, __executable_start, etext);
+	return is_of_library(ip) || !is_within(ip, __executable_start, etext);
 }
 
 /* ---- what happens there ---- */
@@ -102,17 +114,97 @@ static void act(uintptr_t ip)
 	errno = before;
 }
 
+/* ---- a count ---- */
+
+static unsigned char start_code[MAX_SEQUENCES], at_code;
+static bool is_armed, is_stepping_over;
+
+static void put(uintptr_t at, unsigned char byte)
+{
+	*(volatile unsigned char *)at = byte;
+}
+
+static void count_arm(void)
+{
+	const struct sequence *s;
+	size_t i = 0;
+
+	for (s = __start___rseq_cs; s < __stop___rseq_cs; s++, i++) {
+		start_code[i] = *(unsigned char *)s->start;
+		put(s->start, INT3);
+	}
+	at_code = *(unsigned char *)injection.at;
+	put(injection.at, INT3);
+	is_armed = true;
+}
+
+static void count_disarm(void)
+{
+	const struct sequence *s;
+	size_t i = 0;
+
+	if (!is_armed)
+		return;
+	is_armed = false;
+	put(injection.at, at_code);
+	for (s = __start___rseq_cs; s < __stop___rseq_cs; s++, i++)
+		put(s->start, start_code[i]);
+}
+
+/* nothing of libc is called while a breakpoint may lie there */
+static void on_count(greg_t *regs)
+{
+	uintptr_t ip = (uintptr_t)regs[REG_RIP] - 1;
+
+	if (ip != injection.at) {
+		if (!is_abort(ip + 1)) {
+			count_disarm();
+			fail("the kernel did not abort the sequence: ip %#lx", ip + 1);
+		}
+		injection.aborts++;
+		return;
+	}
+	regs[REG_RIP] = (greg_t)ip;
+	if (++injection.arrivals < injection.times) {
+		put(ip, at_code);
+		is_stepping_over = true;
+		regs[REG_EFL] |= TRAP_FLAG;
+		return;
+	}
+	count_disarm();
+	if (injection.more)
+		regs[REG_EFL] |= TRAP_FLAG;
+	else
+		act(ip);
+}
+
+static bool count_stepped_over(greg_t *regs)
+{
+	if (!is_stepping_over)
+		return false;
+	is_stepping_over = false;
+	injection.aborts += is_abort((uintptr_t)regs[REG_RIP]);
+	regs[REG_EFL] &= ~(greg_t)TRAP_FLAG;
+	put(injection.at, INT3);
+	return true;
+}
+
+/* ---- the trap flag ---- */
+
 static void on_step(greg_t *regs)
 {
 	uintptr_t ip = (uintptr_t)regs[REG_RIP];
+	bool counts = injection.how == BY_COUNT;
 
+	if (counts && count_stepped_over(regs))
+		return;
 	if (!is_counted(ip))
 		return;
 	injection.steps++;
 	injection.aborts += is_abort(ip);
 	if (injection.tracing && nr_trace < TRACE_MAX)
 		trace[nr_trace++] = ip;
-	if (injection.steps != injection.target)
+	if (injection.steps != (counts ? injection.more : injection.target))
 		return;
 	regs[REG_EFL] &= ~(greg_t)TRAP_FLAG;
 	act(ip);
@@ -202,19 +294,53 @@ static void disarm_all(void)
 	}
 }
 
+static bool make_writable(uintptr_t from, uintptr_t last)
+{
+	from &= ~4095ul;
+	return !mprotect((void *)from, (last | 4095) + 1 - from,
+			 PROT_READ | PROT_WRITE | PROT_EXEC);
+}
+
 bool trap_read_boundaries(const char *path)
 {
-	uintptr_t from = (uintptr_t)__executable_start & ~4095ul;
 	FILE *file = fopen(path, "r");
 
 	while (file && nr_boundaries < MAX_BOUNDARIES &&
-	       fscanf(file, "%lx", &boundary[nr_boundaries]) == 1)
+	       fscanf(file, "%lx %c", &boundary[nr_boundaries], &sort[nr_boundaries]) == 2)
 		nr_boundaries++;
-	if (!file || fclose(file) || !nr_boundaries || nr_boundaries == MAX_BOUNDARIES)
+	if (!file || fclose(file) || !nr_boundaries || nr_boundaries == MAX_BOUNDARIES ||
+	    __stop___rseq_cs - __start___rseq_cs > MAX_SEQUENCES)
 		return false;
-	from = boundary[0] & ~4095ul;
-	return !mprotect((void *)from, (boundary[nr_boundaries - 1] | 4095) + 1 - from,
-			 PROT_READ | PROT_WRITE | PROT_EXEC);
+	return make_writable(boundary[0], boundary[nr_boundaries - 1]) &&
+	       make_writable((uintptr_t)__start___rseq_abort, (uintptr_t)__stop___rseq_abort - 1);
+}
+
+bool trap_can_count(uintptr_t ip)
+{
+	static uintptr_t page;
+	static bool can;
+
+	if (is_of_library(ip))
+		return true;
+	if (page != (ip & ~4095ul)) {
+		page = ip & ~4095ul;
+		can = make_writable(ip, ip);
+	}
+	return can;
+}
+
+char trap_sort(uintptr_t ip)
+{
+	size_t i = boundary_index(ip);
+
+	return boundary[i] == ip ? sort[i] : 'm';
+}
+
+uintptr_t trap_next(uintptr_t ip)
+{
+	size_t i = boundary_index(ip);
+
+	return boundary[i] == ip && i + 1 < nr_boundaries ? boundary[i + 1] : 0;
 }
 
 /* ---- running ---- */
@@ -226,6 +352,8 @@ static void on_trap(int sig, siginfo_t *info, void *arg)
 	(void)sig;
 	if (info->si_code == TRAP_TRACE || info->si_code == TRAP_BRKPT)
 		on_step(regs);
+	else if (injection.how == BY_COUNT)
+		on_count(regs);
 	else
 		on_breakpoint(regs);
 }
@@ -263,13 +391,21 @@ static void trap_flag_off(void)
 
 static void run_op(void)
 {
-	if (injection.how == BY_TRAP_FLAG) {
+	switch (injection.how) {
+	case BY_TRAP_FLAG:
 		trap_flag_on();
 		injection.scenario->op(injection.scenario);
 		trap_flag_off();
-		return;
+		break;
+	case BY_COUNT:
+		count_arm();
+		injection.scenario->op(injection.scenario);
+		trap_flag_off();
+		count_disarm();
+		break;
+	case BY_BREAKPOINT:
+		injection.scenario->op(injection.scenario);
 	}
-	injection.scenario->op(injection.scenario);
 }
 
 void trap_run(void)
@@ -277,7 +413,7 @@ void trap_run(void)
 	bool breakpoint = injection.how == BY_BREAKPOINT;
 
 	injection.done = injection.abandoned = false;
-	injection.steps = injection.aborts = 0;
+	injection.steps = injection.aborts = injection.arrivals = 0;
 	nr_trace = injection.tracing ? 0 : nr_trace;
 	if (breakpoint && injection.tracing)
 		arm_all();
