@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The blocks that we own.  A shadow byte per 16 bytes of the library's window
+ * The blocks that we own.  A shadow bit per 16 bytes of the library's window
  * says whether they are owned, so a block that is handed out twice is found
  * when it is, whatever the sizes; patterns find those who write elsewhere.
  */
@@ -52,12 +52,13 @@ void fail(const char *format, ...)
 
 /* ---- shadow ---- */
 
-static unsigned char *shadow_of(const struct block *b, size_t *n)
+/* the first bit of a block; @n: how many */
+static size_t shadow_of(const struct block *b, size_t *n)
 {
 	uintptr_t offset = (uintptr_t)b->ptr - lab_mem.base;
 
 	if (!shadow) {
-		shadow = mmap(NULL, SHADOW_SPAN / GRANULE, PROT_READ | PROT_WRITE,
+		shadow = mmap(NULL, SHADOW_SPAN / GRANULE / 8, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (shadow == MAP_FAILED)
 			fail("no memory for the shadow");
@@ -65,17 +66,46 @@ static unsigned char *shadow_of(const struct block *b, size_t *n)
 	/* mremap() may have let the kernel choose */
 	if (b->how == BY_UNMAP && offset >= SHADOW_SPAN) {
 		*n = 0;
-		return shadow;
+		return 0;
 	}
 	if (offset >= SHADOW_SPAN || b->size > SHADOW_SPAN - offset)
 		fail("block %p lies outside the library's memory", (void *)b->ptr);
 	*n = (b->size + GRANULE - 1) / GRANULE;
-	return shadow + offset / GRANULE;
+	return offset / GRANULE;
 }
 
-static bool all_are(const unsigned char *at, size_t n, unsigned char value)
+/* the bits of the byte at bit @from that lie in front of bit @end, and how many */
+static unsigned char part_of_byte(size_t from, size_t end, size_t *n)
 {
-	return !n || (*at == value && !memcmp(at, at + 1, n - 1));
+	size_t low = from % 8, high = end - from < 8 - low ? low + end - from : 8;
+
+	*n = high - low;
+	return (unsigned char)((1u << high) - (1u << low));
+}
+
+/* all @n bits from @from were the other value, and are @value now */
+static bool shadow_flip(size_t from, size_t n, bool value)
+{
+	size_t end = from + n, some;
+
+	while (from < end) {
+		unsigned char *at = &shadow[from / 8];
+		unsigned char mask = part_of_byte(from, end, &some);
+
+		if (mask == 0xff) {
+			some = (end - from) / 8;
+			if (*at != (value ? 0 : 0xff) || memcmp(at, at + 1, some - 1))
+				return false;
+			memset(at, value ? 0xff : 0, some);
+			some *= 8;
+		} else {
+			if ((*at & mask) != (value ? 0 : mask))
+				return false;
+			*at ^= mask;
+		}
+		from += some;
+	}
+	return true;
 }
 
 /* ---- patterns ---- */
@@ -150,8 +180,7 @@ void verify_all(void)
 int own(void *ptr, size_t size, int how, bool light)
 {
 	struct block *b;
-	unsigned char *at;
-	size_t n;
+	size_t first, n;
 	int id;
 
 	if (!ptr)
@@ -167,10 +196,9 @@ int own(void *ptr, size_t size, int how, bool light)
 	lowest = id + 1;
 	if (id == top)
 		top++;
-	at = shadow_of(b, &n);
-	if (!all_are(at, n, 0))
+	first = shadow_of(b, &n);
+	if (!shadow_flip(first, n, true))
 		fail("block %p of %zu bytes was handed out twice", ptr, size);
-	memset(at, 1, n);
 	pattern_write(b);
 	return id;
 }
@@ -179,14 +207,12 @@ void *disown(int id)
 {
 	struct block *b = &blocks[id];
 	void *ptr = b->ptr;
-	unsigned char *at;
-	size_t n;
+	size_t first, n;
 
 	verify(b);
-	at = shadow_of(b, &n);
-	if (!all_are(at, n, 1))
+	first = shadow_of(b, &n);
+	if (!shadow_flip(first, n, false))
 		fail("the shadow of block %p is torn", ptr);
-	memset(at, 0, n);
 	b->ptr = NULL;
 	if (id < lowest)
 		lowest = id;
