@@ -1031,10 +1031,19 @@ static void test_waiting_is_as_long_as_the_flags_say(void **state)
 	child(waits);
 }
 
-/* after 200 ms somebody frees a page */
+static _Atomic uint64_t stalls_before;
+
+/*
+ * Somebody frees a page after 200 ms, and not before the wait was reported twice: the
+ * one who waits may have begun late.  If it is not, this goes on, and the caller fails.
+ */
 static void *free_later(void *page)
 {
+	int turn;
+
 	usleep(200000);
+	for (turn = 0; turn < 150 && events(LAB_EV_STALL) < stalls_before + 2; turn++)
+		usleep(10000);
 	labyrinth_free_page(page);
 	return NULL;
 }
@@ -1053,7 +1062,7 @@ static void never_fails(void *unused)
 	sysctl("stall_ms", 50);
 	for (size_t i = 0; i < sizeof(gfps) / sizeof(gfps[0]); i++) {
 		const labyrinth_gfp_t excl = gfps[i] & EXCL;
-		uint64_t start, stalls = events(LAB_EV_STALL);
+		uint64_t start, stalls = stalls_before = events(LAB_EV_STALL);
 		unsigned int n = 0;
 		pthread_t thread;
 		void *page;
