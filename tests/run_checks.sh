@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Run the named make targets, two at a time where there are two CPUs; sum up at the
-# end.  What a target printed comes at once when it has ended.
+# end, with the time of each.  What a target printed comes at once when it has ended.
 # usage: run_checks.sh MAKE TARGET...
 make=$1
 shift
 passed=0
 failed=0
 names=
+times=()
 begin=$(date +%s)
 logs=$(mktemp -d)
 declare -A target_of started
@@ -28,7 +29,9 @@ reap() {
 		failed=$((failed + 1))
 		names="$names ${target_of[$pid]}"
 	fi
-	echo "== ${target_of[$pid]}: $(($(date +%s) - started[$pid])) s"
+	times+=("$(printf '%-20s %6d s%s' "${target_of[$pid]}" $(($(date +%s) - started[$pid])) \
+		"$([ $status = 0 ] || echo '  failed')")")
+	echo "== ${times[-1]}"
 	unset "target_of[$pid]"
 }
 
@@ -43,7 +46,8 @@ done
 while [ ${#target_of[@]} -gt 0 ]; do
 	reap
 done
+printf '%s\n' "${times[@]}"
 [ $failed = 0 ] || echo "failed:$names"
-echo "make check: $(($(date +%s) - begin)) s"
+echo "together: $(($(date +%s) - begin)) s"
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
