@@ -9,7 +9,7 @@
 #include "step.h"
 
 /* of an operation that goes another way each time */
-enum { TRACES_MAX = 6 };
+enum { TRACES_MAX = 16 };
 
 struct which which;
 
