@@ -48,14 +48,13 @@ static uintptr_t address(size_t block, unsigned int first)
 static void purge_tables(size_t block)
 {
 	static const unsigned int shifts[] = { LAB_LIVE16_SHIFT, LAB_LIVE128_SHIFT };
+	uintptr_t frames = (uintptr_t)lab_frame_at((lab_pfn_t)(block * LAB_BLOCK_FRAMES));
+	int err = lab_os_discard(frames, LAB_BLOCK_FRAMES * sizeof(struct lab_frame));
 	unsigned int i;
 
-	for (i = 0; i < 2; i++)
-		if (lab_os_discard((uintptr_t)lab_live_byte((void *)address(block, 0), shifts[i]),
-				   (1ul << LAB_BLOCK_SHIFT) >> shifts[i]))
-			return;
-	(void)lab_os_discard((uintptr_t)lab_frame_at((lab_pfn_t)(block * LAB_BLOCK_FRAMES)),
-			     LAB_BLOCK_FRAMES * sizeof(struct lab_frame));
+	for (i = 0; i < 2 && !err; i++)
+		err = lab_os_discard((uintptr_t)lab_live_byte((void *)address(block, 0), shifts[i]),
+				     (1ul << LAB_BLOCK_SHIFT) >> shifts[i]);
 }
 
 /* a mapped block without a frame in use */
