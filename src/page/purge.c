@@ -86,54 +86,58 @@ static size_t purge_whole(size_t block, bool unmap)
 	return dirty;
 }
 
-/* the first run of dirty free frames at or after *at; its length, 0 if none */
-static unsigned int dirty_run(size_t index, unsigned int *at)
+static bool is_dirty(const struct lab_block *block, unsigned int frame)
 {
-	struct lab_block *block = lab_block_at(index);
+	return (lab_word_get(&block->bits[frame / 64]) &
+		~lab_word_get(&block->clean[frame / 64])) >>
+		       frame % 64 &
+	       1;
+}
+
+/* the last run of dirty free frames before *end, up to @most of them; its length, 0 if none */
+static unsigned int dirty_run(size_t index, unsigned int *end, unsigned int most)
+{
+	const struct lab_block *block = lab_block_at(index);
 	unsigned int n = 0;
 
-	for (; *at + n < LAB_BLOCK_FRAMES;) {
-		unsigned int f = *at + n;
-		uint64_t bit = 1ull << f % 64;
-		bool idle = lab_word_get(&block->bits[f / 64]) &
-			    ~lab_word_get(&block->clean[f / 64]) & bit;
-
-		if (idle) {
-			n++;
-		} else if (n) {
-			break;
-		} else {
-			++*at;
-		}
-	}
+	while (*end > 0 && !is_dirty(block, *end - 1))
+		--*end;
+	while (n < most && n < *end && is_dirty(block, *end - 1 - n))
+		n++;
 	return n;
 }
 
-static size_t purge_part(size_t block)
+/* up to @frames, from the end: searches take the lowest first */
+static size_t purge_part(size_t block, size_t frames)
 {
-	unsigned int at = 0, n;
+	unsigned int end = LAB_BLOCK_FRAMES, n, most;
 	size_t done = 0;
 	struct lab_frames got;
 
-	while ((n = dirty_run(block, &at))) {
-		if (lab_block_take_at(block, LAB_ZONE_HEAP, at, n, &got)) {
+	while (done < frames) {
+		most = frames - done < LAB_BLOCK_FRAMES ? (unsigned int)(frames - done)
+							: LAB_BLOCK_FRAMES;
+		n = dirty_run(block, &end, most);
+		if (!n)
+			break;
+		end -= n;
+		if (lab_block_take_at(block, LAB_ZONE_HEAP, end, n, &got)) {
 			lab_thp_forgo(block);
-			if (lab_os_discard(address(block, at), (size_t)n << LAB_PAGE_SHIFT) == 0) {
-				lab_block_set_clean(block, at, n);
+			if (lab_os_discard(address(block, end), (size_t)n << LAB_PAGE_SHIFT) == 0) {
+				lab_block_set_clean(block, end, n);
 				lab_word_sub(&heap->dirty, n - got.nclean);
 				done += n;
 			} else {
 				lab_word_add(&heap->dirty, got.nclean);
 			}
-			lab_block_give(block, at, n);
+			lab_block_give(block, end, n);
 		}
 		lab_heap_review(block);
-		at += n;
 	}
 	return done;
 }
 
-static size_t purge_block(size_t block, bool unmap)
+static size_t purge_block(size_t block, size_t frames, bool unmap)
 {
 	union lab_block_word w = { .raw = lab_word_get(&lab_block_at(block)->word) };
 
@@ -141,7 +145,7 @@ static size_t purge_block(size_t block, bool unmap)
 		return 0;
 	if (w.free == LAB_BLOCK_FRAMES)
 		return purge_whole(block, unmap);
-	return purge_part(block);
+	return purge_part(block, frames);
 }
 
 /* highest addresses first: searches start at the lowest */
@@ -152,7 +156,7 @@ static size_t purge(size_t frames, bool unmap)
 	while (block-- > 0 && done < frames) {
 		if (!lab_section_is_ready(block / LAB_SECTION_BLOCKS))
 			continue;
-		done += purge_block(block, unmap);
+		done += purge_block(block, frames - done, unmap);
 	}
 	return done;
 }
