@@ -18,7 +18,8 @@
  *   - Pages are read and written while they are mapped, as far as the child
  *     can tell from the results: a page of the library's does not fault when
  *     it is used after munmap().
- *   - What could be routed is touched at once.  Whether two mappings become one
+ *   - What could be routed is touched at once, and what mremap() moves to a place
+ *     of the kernel's choice before that.  Whether two mappings become one
  *     to the kernel, over which mremap() may then reach, depends on that.
  *   - Of mincore() the reach of the vector counts, not what it says.
  */

@@ -75,6 +75,21 @@ static void touch(char *page)
 	__asm__ volatile("lock; orb $0, %0" : "+m"(*page));
 }
 
+/*
+ * Pages that may be written are present: what the kernel moves to a place of its own
+ * choice would else become one with what happens to lie there.
+ */
+static void touch_mapped(struct object *o, const struct op *op)
+{
+	volatile int i;
+
+	is_expected = 1;
+	for (i = 0; i < op->pages && op->page + i < (int)o->pages; i++)
+		if (o->mapped[op->page + i] && !sigsetjmp(back, 1))
+			touch((char *)o->base + (size_t)(op->page + i) * PAGE);
+	is_expected = 0;
+}
+
 static void do_map_new(const struct op *op, struct result *r)
 {
 	struct object *o = free_object();
@@ -129,6 +144,8 @@ static void do_remap(struct object *o, const struct op *op, char *at, struct res
 
 	if (into ? op->to_page + op->new_pages > (int)to->pages : !made)
 		return;
+	if (op->x & MREMAP_MAYMOVE && !fixed)
+		touch_mapped(o, op);
 	p = mremap(at, old_len, new_len, op->x, target);
 	r->err = errno;
 	r->value = p == MAP_FAILED ? -1 : p == at ? 1 : fixed ? 3 : 2;
