@@ -274,6 +274,8 @@ for line in open(d + "/zoneinfo"):
     if m: zone[m[1]] = int(m[2]); continue
     m = re.fullmatch(r"    cpu: (\d+)\n", line)
     if m: sets += 1; continue
+    m = re.fullmatch(r"              count: +(\d+)\n", line)
+    if m: assert int(m[1]) < 50000, line
     assert re.fullmatch(r"        protection: \((\d+, )*\d+\)\n|      (nr_\w+) +\d+\n|  pagesets\n"
         r"|              (count|high|batch): +\d+\n|  node_unreclaimable: +0\n|  start_pfn: +\d+\n", line), line
 assert set(zones) == {"heap", "reserve", "exclusive"} and sets > 0

@@ -81,23 +81,10 @@ static bool copy_array(const struct target *t, const struct lab_export_array *ar
 	return target_read(t, array->at, *to - bytes_of(array), bytes_of(array));
 }
 
-/* bytes of a CPU's area up to the last counter */
-static size_t area_bytes(const struct snapshot *s)
-{
-	unsigned int i, last = 0;
-
-	for (i = 0; i < s->nr_classes; i++) {
-		if (s->class[i].row.flow > last)
-			last = s->class[i].row.flow;
-		if (s->class[i].row.pages > last)
-			last = s->class[i].row.pages;
-	}
-	return s->head.flow_at + 16u * (last + 1u);
-}
-
 static bool read_copies(struct snapshot *s, const struct target *t)
 {
-	size_t area = area_bytes(s);
+	/* all of it: stacks lie behind the counters, too */
+	const size_t area = t->head.cpus.stride;
 	uint64_t nr_cpus;
 	char *to, *cpus;
 	unsigned int i;
@@ -117,7 +104,6 @@ static bool read_copies(struct snapshot *s, const struct target *t)
 		return false;
 	s->view.cpus = cpus = to;
 	s->view.nr_cpus = (unsigned int)nr_cpus;
-	s->head.cpus.stride = (uint32_t)area;
 	for (i = 0; i < nr_cpus; i++)
 		if (!target_read(t, t->head.cpus.at + (size_t)i * t->head.cpus.stride,
 				 cpus + i * area, area))
