@@ -132,8 +132,11 @@ static unsigned int home_take(unsigned int cpu, const struct want *want, struct 
 	return got;
 }
 
-/* Lowest addresses first: what is in use stays together, the rest can go back. */
-static unsigned int search(const struct want *want, uint64_t not_of, size_t *found,
+/*
+ * Lowest addresses first: what is in use stays together, the rest can go back.  @homeless:
+ * pass over the homes of CPUs.
+ */
+static unsigned int search(const struct want *want, bool homeless, size_t *found,
 			   struct lab_frames *out)
 {
 	size_t nr = lab_nr_sections(), s;
@@ -146,7 +149,7 @@ static unsigned int search(const struct want *want, uint64_t not_of, size_t *fou
 			size_t block = s * LAB_SECTION_BLOCKS + lab_ctz(left);
 
 			left &= left - 1;
-			if (not_of && lab_word_get(&lab_block_at(block)->home) != 0)
+			if (homeless && lab_word_get(&lab_block_at(block)->home))
 				continue;
 			got = block_take(block, want, out);
 			lab_heap_review(block);
@@ -164,15 +167,15 @@ static unsigned int heap_search(const struct want *want, struct lab_frames *out)
 	size_t block;
 
 	if (LAB_LIKELY(!want->some || lab_word_get(&crowded) < CROWD))
-		return search(want, 0, &block, out);
+		return search(want, false, &block, out);
 	cpu = lab_cpu_now();
 	got = home_take(cpu, want, out);
 	if (got)
 		return got;
-	got = search(want, cpu + 1, &block, out);
+	got = search(want, true, &block, out);
 	if (got)
 		home_move(cpu, block);
-	return got ? got : search(want, 0, &block, out);
+	return got ? got : search(want, false, &block, out);
 }
 
 /* ---- growth ---- */
