@@ -115,14 +115,20 @@ static void do_map_new(const struct op *op, struct result *r)
 static void do_map_at(struct object *o, const struct op *op, char *at, size_t len, struct result *r)
 {
 	char *p = mmap(at, len, op->x, op->y, fd_of(op), (off_t)op->new_pages * PAGE);
+	bool is_anon = op->y & MAP_PRIVATE && op->y & MAP_ANONYMOUS;
+	size_t i;
 
 	r->value = p == MAP_FAILED ? -1 : p == at;
 	if (p != MAP_FAILED && p != at) {
 		munmap(p, len);
 		return;
 	}
-	if (p == at)
-		set_mapped(o, op->page, op->pages, true);
+	if (p != at)
+		return;
+	set_mapped(o, op->page, op->pages, true);
+	/* it may have become one with a routed page, which is touched */
+	for (i = 0; is_anon && op->x & PROT_WRITE && i < len; i += PAGE)
+		touch(p + i);
 }
 
 /* the kernel has put it behind itself: whether it could is no matter */
