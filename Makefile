@@ -295,8 +295,9 @@ fuzz:
 check-exhaustive: all
 	@tests/run_checks.sh "$(MAKE) STATES=2000000 SECONDS=60" check-step-all check-mutants check-mmap-long \
 		check-explore check-sanitize check-static check-aarch64 fuzz check-storm
+# RESUME=1: goes on where a run was cut short
 check-step-all: all
-	@tests/check_step.sh --lib $(OUT) --backend both --all
+	@tests/check_step.sh --lib $(OUT) --backend both --all $(if $(RESUME),--resume)
 check-mmap-long: all
 	@tests/check_mmap.sh --preload $(PRELOAD) --backend both --sequences 1000000
 

@@ -4,6 +4,7 @@
 # Every operation interrupted at every instruction: see step/step.h.
 # usage: check_step.sh [--lib DIR] [--backend rseq|trylock|both] [--sample N | --all | --every]
 #                      [--seconds S] [--seed S] [--mode MODE] [--only TEXT] [--shard I/N]
+#                      [--resume]
 #
 # --lib      where liblabyrinth.a is, usually build/release
 # --sample   about so many injections per back end, chosen by the seed
@@ -11,15 +12,18 @@
 # --every    those as well
 # --seconds  stop each of the four runs after so long
 # --shard    the I-th of N parts, from 0
+# --resume   leave out what has passed since the last run that was not told so, of the
+#            same program: a run of --all that was cut short goes on
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 lib=$root/build/release
 backends="rseq trylock"
 sample=(--sample 10000)
 rest=()
+resume=
 
 usage() {
-	sed -n '4,14s/^# \{0,1\}//p' "$0" >&2
+	sed -n '4,17s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -30,6 +34,7 @@ while [ $# -gt 0 ]; do
 	--all | --every) sample=("$1" --workers "$(nproc)") ;;
 	--sample) sample=(--sample "$2") && shift ;;
 	--seconds | --seed | --mode | --only | --shard) rest+=("$1" "$2") && shift ;;
+	--resume) resume=1 ;;
 	*) usage ;;
 	esac
 	shift || usage
@@ -94,13 +99,25 @@ build() {
 tunables=glibc.cpu.x86_rep_movsb_threshold=1000000000
 tunables=$tunables:glibc.cpu.x86_rep_stosb_threshold=1000000000
 
+# What has passed, of this program with these options.
+journal_of() {
+	local file=$out/journal-$1 id
+	id=$(cat "$out/step" "$out/boundaries" | cksum)" ${sample[0]} ${rest[*]}"
+	if [ -z "$resume" ] || [ "$(head -n 1 "$file" 2>/dev/null)" != "$id" ]; then
+		echo "$id" >"$file"
+	fi
+	echo "$file"
+}
+
 # run BACKEND BACKEND-SAID [VARIABLE=VALUE]
 run() {
 	local backend=$1 said=$2 rseq=0
 	shift 2
 	[ "$backend" = rseq ] && rseq=1
+	journal=()
+	case ${sample[*]} in --all* | --every*) journal=(--journal "$(journal_of "$backend-$said")") ;; esac
 	env "$@" GLIBC_TUNABLES="glibc.pthread.rseq=$rseq:$tunables" "$out/step" \
-		--boundaries "$out/boundaries" "${sample[@]}" "${rest[@]}" 2>&1 | tee "$log" |
+		--boundaries "$out/boundaries" "${sample[@]}" "${rest[@]}" "${journal[@]}" 2>&1 | tee "$log" |
 		sed -u '/^[0-9]* passed, [0-9]* failed$/d'
 	if ! grep -q "^step: back end $said" "$log"; then
 		echo "FAILED  $backend: the library chose another back end"

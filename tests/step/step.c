@@ -4,14 +4,17 @@
  * interrupt; it runs in a child, so that a crash or a hang costs one line.
  *
  * usage: step --boundaries FILE [--sample N | --all | --every] [--seed S] [--seconds S]
- *             [--mode MODE] [--only TEXT] [--workers N] [--shard I/N]
+ *             [--mode MODE] [--only TEXT] [--workers N] [--shard I/N] [--journal FILE]
  *
  * --all      all pairs at all points, but for points that are the same as another
  * --every    those as well
  * --workers  so many jobs at a time, each on a CPU of its own
  * --shard    the I-th of N parts of the jobs, from 0
+ * --journal  note here what has passed, and leave out what is noted: so a run goes on
+ *            that was cut short
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +50,7 @@ static const char *only_mode, *only_text = "", *boundaries;
 static uint64_t job_started;
 
 struct totals {
-	uint64_t passed, failed, injections, same, missed, traces, aborts, leak, stuck;
+	uint64_t passed, failed, injections, same, missed, traces, aborts, leak, stuck, noted;
 };
 
 /* Of all workers. */
@@ -57,6 +60,8 @@ static struct board {
 } * board;
 static struct totals *mine;
 static uint64_t nr_jobs, my_job;
+static int journal = -1;
+static char *noted; /* what the journal held */
 
 uint64_t random_next(void)
 {
@@ -75,23 +80,85 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+static void add_up(const struct context *c)
+{
+	mine->injections += c->injections;
+	mine->aborts += c->aborts;
+	mine->same += c->same;
+	mine->missed += c->missed;
+	mine->traces += c->traces;
+	if (c->max_leak > mine->leak)
+		mine->leak = c->max_leak;
+	if (c->max_stuck > mine->stuck)
+		mine->stuck = c->max_stuck;
+}
+
+/* ---- the journal ---- */
+
+static bool read_journal(const char *path)
+{
+	off_t bytes;
+
+	journal = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	bytes = journal < 0 ? -1 : lseek(journal, 0, SEEK_END);
+	if (bytes < 0)
+		return false;
+	/* a line begins behind the end of another */
+	noted = calloc(1, (size_t)bytes + 2);
+	if (!noted || pread(journal, noted + 1, (size_t)bytes, 0) != bytes)
+		return false;
+	noted[0] = '\n';
+	return true;
+}
+
+static void note(void)
+{
+	const struct context *c = context;
+
+	if (journal >= 0 &&
+	    dprintf(journal, "%s\t%llu %llu %llu %llu %llu %llu %llu\n", c->name,
+		    (unsigned long long)c->injections, (unsigned long long)c->aborts,
+		    (unsigned long long)c->same, (unsigned long long)c->missed,
+		    (unsigned long long)c->traces, (unsigned long long)c->max_leak,
+		    (unsigned long long)c->max_stuck) < 0)
+		fail("cannot write the journal");
+}
+
+/* adds up what is noted of the job */
+static bool was_noted(void)
+{
+	unsigned long long v[7];
+	char line[sizeof(context->name) + 2];
+	const char *at;
+
+	snprintf(line, sizeof(line), "\n%s\t", context->name);
+	at = noted ? strstr(noted, line) : NULL;
+	if (!at || sscanf(at + strlen(line), "%llu %llu %llu %llu %llu %llu %llu\n", &v[0], &v[1],
+			  &v[2], &v[3], &v[4], &v[5], &v[6]) != 7)
+		return false;
+	context->injections = v[0];
+	context->aborts = v[1];
+	context->same = v[2];
+	context->missed = v[3];
+	context->traces = v[4];
+	context->max_leak = v[5];
+	context->max_stuck = v[6];
+	add_up(context);
+	mine->passed++;
+	mine->noted++;
+	return true;
+}
+
 /* ---- jobs ---- */
 
 static void report_job(int status)
 {
 	bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
-	mine->injections += context->injections;
-	mine->aborts += context->aborts;
-	mine->same += context->same;
-	mine->missed += context->missed;
-	mine->traces += context->traces;
-	if (context->max_leak > mine->leak)
-		mine->leak = context->max_leak;
-	if (context->max_stuck > mine->stuck)
-		mine->stuck = context->max_stuck;
+	add_up(context);
 	if (good) {
 		mine->passed++;
+		note();
 		printf("ok      %s: %llu instructions, %llu injections", context->name,
 		       (unsigned long long)context->instructions,
 		       (unsigned long long)context->injections);
@@ -131,7 +198,7 @@ static void start_job(const struct mode *mode, const struct scenario *s, const s
 	memset(context, 0, sizeof(*context));
 	snprintf(context->name, sizeof(context->name), "%s: %s%s%s", mode->name, s->name,
 		 n ? " / " : "", n ? n->name : "");
-	if (!strstr(context->name, only_text) || !is_mine())
+	if (!strstr(context->name, only_text) || !is_mine() || was_noted())
 		return;
 	/* the same for a job whichever others are run */
 	seed = first_seed + nr_jobs * 1000003;
@@ -237,7 +304,10 @@ static bool parse(int argc, char **argv)
 			only_text = value;
 		else if (!strcmp(argv[i], "--workers"))
 			workers = (unsigned int)strtoul(value, NULL, 0);
-		else if (!strcmp(argv[i], "--shard")) {
+		else if (!strcmp(argv[i], "--journal")) {
+			if (!read_journal(value))
+				return false;
+		} else if (!strcmp(argv[i], "--shard")) {
 			if (sscanf(value, "%u/%u", &shard, &nr_shards) != 2)
 				return false;
 		} else if (!strcmp(argv[i], "--boundaries"))
@@ -301,6 +371,7 @@ static struct totals sum_up(void)
 		sum.same += t->same;
 		sum.missed += t->missed;
 		sum.traces += t->traces;
+		sum.noted += t->noted;
 		sum.aborts += t->aborts;
 		sum.leak = t->leak > sum.leak ? t->leak : sum.leak;
 		sum.stuck = t->stuck > sum.stuck ? t->stuck : sum.stuck;
@@ -331,6 +402,9 @@ static int run_modes(bool first)
 	printf("step: %llu points the same as another, %llu not reached, %llu traces\n",
 	       (unsigned long long)sum.same, (unsigned long long)sum.missed,
 	       (unsigned long long)sum.traces);
+	if (sum.noted)
+		printf("step: %llu of the jobs were in the journal\n",
+		       (unsigned long long)sum.noted);
 	printf("%llu passed, %llu failed\n", (unsigned long long)sum.passed,
 	       (unsigned long long)sum.failed);
 	fflush(stdout);
