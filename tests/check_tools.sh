@@ -476,12 +476,16 @@ else
 	skip "list: no process, no /proc" "unshare -rm is not allowed here"
 fi
 
+# sleep(1) has come to its sleep, in clock_nanosleep(2): what it allocates at start is all there
+asleep() { grep -q -E '^(230|115) ' "/proc/$1/syscall"; }
+
 # figures that are none: a library that has not started, is of another kind, or is broken
 poked() { # poked NAME CODE TEXT EXPRESSION COMMAND [ARGUMENT...]: a process in whose memory gdb does this
 	local name=$1 code=$2 text=$3 expression=$4 command=$5
 	shift 5
 	start "$dir/null" "$tool" profile --rate=4k --output="$dir/poked" sleep 100
 	until_true "$tool" stat "$last"
+	until_true asleep "$last"
 	gdb -nx -batch -ex 'set debuginfod enabled off' -p "$last" -ex "set var $expression" >"$log.gdb" 2>&1
 	if grep -q -E 'No symbol|Invalid|Cannot|not permitted' "$log.gdb"; then
 		fail "$name" "gdb cannot do it" "$log.gdb"
