@@ -10,7 +10,7 @@
 #include <ucontext.h>
 
 #include "os/cpu.h"
-#include "pcp/pcp.h"
+#include "pcp/flow.h"
 
 /* main() stays on this one; only the stress tests use others */
 static unsigned int here;
@@ -301,6 +301,37 @@ static void test_try_push_to_full_stack_is_refused(void **state)
 	assert_true(lab_pcp_try_pop(LAB_PCP_STACK(9u), &out) && out == entry(1));
 }
 
+/* It takes while the meter is above 1, counts what it takes and nothing else. */
+static void test_metered_pop_ends_at_its_meter(void **state)
+{
+	lab_word_t *meter = lab_pcp_meter(9);
+	void *out;
+
+	(void)state;
+	if (lab_pcp_backend() != LAB_PCP_RSEQ) {
+		assert_false(lab_pcp_try_pop_metered(&lab_rseq_gate, LAB_PCP_STACK(9u), 9, &out));
+		print_message("no sequences here: the hot path always refuses\n");
+		return;
+	}
+	assert_true(lab_pcp_push(9, entry(1)) && lab_pcp_push(9, entry(2)));
+	assert_false(lab_pcp_try_pop_metered(&lab_rseq_gate, LAB_PCP_STACK(9u), 9, &out));
+	lab_word_set(meter, 2);
+	assert_true(lab_pcp_try_pop_metered(&lab_rseq_gate, LAB_PCP_STACK(9u), 9, &out));
+	assert_ptr_equal(out, entry(2));
+	assert_int_equal(lab_word_get(meter), 1);
+	assert_false(lab_pcp_try_pop_metered(&lab_rseq_gate, LAB_PCP_STACK(9u), 9, &out));
+	lab_word_set(meter, 5);
+	assert_true(lab_pcp_try_pop_metered(&lab_rseq_gate, LAB_PCP_STACK(9u), 9, &out));
+	assert_ptr_equal(out, entry(1));
+	/* empty: not counted */
+	assert_false(lab_pcp_try_pop_metered(&lab_rseq_gate, LAB_PCP_STACK(9u), 9, &out));
+	assert_false(lab_pcp_try_pop_metered(&lab_rseq_gate, LAB_PCP_EMPTY, 9, &out));
+	assert_int_equal(lab_word_get(meter), 4);
+	assert_int_equal(lab_word_get(lab_pcp_meter(8)), 0);
+	assert_int_equal(lab_word_get(lab_pcp_meter(10)), 0);
+	lab_word_set(meter, 0);
+}
+
 static void end_backend(void *unused)
 {
 	(void)unused;
@@ -470,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_gate_with_vfork_children_refuses_sequences),
 		cmocka_unit_test(test_drain_restarts_sequences_before_it_takes),
 		cmocka_unit_test(test_try_push_to_full_stack_is_refused),
+		cmocka_unit_test(test_metered_pop_ends_at_its_meter),
 		cmocka_unit_test(test_fini_leaves_no_stacks),
 		cmocka_unit_test(test_entries_among_threads_and_handlers_are_conserved),
 	};

@@ -8,7 +8,7 @@
 #include "os/cpu.h"
 #include "page/event.h"
 #include "page/exclusive.h"
-#include "pcp/meter.h"
+#include "pcp/flow.h"
 #include "slab/atomic.h"
 #include "slab/cache.h"
 
@@ -33,7 +33,7 @@ static_assert(LAB_EXPORT_NOTE == 1, "the note above says so");
 #define MALLOC(c)                                                                                  \
 	{                                                                                          \
 		.name = "malloc", .size = LAB_CLASS_SIZE(c), .cls = (c), .flow = (c),              \
-		.stack = (c), .nstacks = 1, .also = LAB_PCP_METERED(c) ? LAB_PCP_METER(c) : 0      \
+		.stack = (c), .nstacks = 1                                                         \
 	}
 #define ATOMIC(i, bytes)                                                                           \
 	{                                                                                          \
@@ -53,8 +53,7 @@ static const struct lab_export_row rows[] = {
 	  .size = LAB_PAGE_BYTES,
 	  .flow = LAB_PCP_PAGE,
 	  .stack = LAB_PCP_PAGE,
-	  .nstacks = 1,
-	  .also = LAB_PCP_METER(LAB_PCP_PAGE) },
+	  .nstacks = 1 },
 	{ .name = "large", .flow = LAB_FLOW_LARGE, .pages = LAB_FLOW_LARGE_PAGES },
 	{ .name = "huge", .flow = LAB_FLOW_HUGE, .pages = LAB_FLOW_HUGE_PAGES },
 	{ .name = "mmap",
@@ -169,7 +168,7 @@ LAB_STARTUP void lab_export_init(void)
 	to->rows = ARRAY(rows, sizeof(rows) / sizeof(*rows));
 	to->classes = ARRAY(lab_class, LAB_CLASS_END);
 	to->first_atomic = LAB_CLASS_ATOMIC;
-	to->stacks = ARRAY(lab_pcp_class, LAB_PCP_ALL);
+	to->stacks = ARRAY(lab_pcp_class, LAB_PCP_NR);
 	to->cpus = ARRAY(lab_pcp_area, LAB_NR_CPUS);
 	to->flow_at = LAB_FLOW_AT;
 	to->others = ARRAY(lab_flow_others, LAB_NR_FLOWS);

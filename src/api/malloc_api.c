@@ -5,7 +5,7 @@
 #include "api/heap.h"
 #include "api/report.h"
 #include "base/probe.h"
-#include "diag/sample.h"
+#include "diag/watch.h"
 #include "gfp/alloc.h"
 #include "gfp/scope.h"
 #include "gfp/warn.h"
@@ -13,6 +13,7 @@
 #include "map/map.h"
 #include "os/os.h"
 #include "page/event.h"
+#include "pcp/flow.h"
 #include "slab/atomic.h"
 
 void *lab_no_memory(void)
@@ -85,8 +86,7 @@ void *lab_malloc_any(size_t align, size_t size)
 	void *ptr;
 
 	(void)align;
-	/* where samples are taken those stacks hold what has been counted */
-	if (size <= LAB_HOT_MAX && !lab_is_sampled() && !lab_scope_is_atomic() &&
+	if (size <= LAB_HOT_MAX && !lab_scope_is_atomic() &&
 	    lab_heap_pop(&lab_rseq_gate, size, &ptr))
 		return ptr;
 	return malloc_slow(size);
@@ -193,18 +193,33 @@ void *lab_malloc_watched(size_t align, size_t size, labyrinth_gfp_t gfp, lab_mal
 	return ptr;
 }
 
-void *lab_malloc_slow(size_t size)
+static LAB_NOINLINE void *malloc_rest(size_t size)
+{
+	if (!lab_is_watched())
+		return lab_malloc_any(LAB_MALLOC_ALIGN, size);
+	return lab_malloc_watched(LAB_MALLOC_ALIGN, size, lab_malloc_gfp(), lab_malloc_any);
+}
+
+/* lab_heap_pop() where samples are taken: while none is due */
+static LAB_ALWAYS_INLINE bool pop_metered(size_t size, void **ptr)
+{
+	const struct lab_hot_size *hot = &lab_hot_size[(size + 15) / 16];
+	unsigned int cls = hot->cls, shift = hot->shift;
+
+	if (LAB_UNLIKELY(
+		    !lab_pcp_try_pop_metered(&lab_hot_gate, lab_hot_kind[cls].stack, cls, ptr)))
+		return false;
+	lab_byte_set(lab_live_byte(*ptr, shift), lab_live_value(*ptr));
+	return true;
+}
+
+LAB_HOT void *lab_malloc_slow(size_t size)
 {
 	void *ptr;
 
-	if (!lab_is_watched())
-		return lab_malloc_any(LAB_MALLOC_ALIGN, size);
-	if (size <= LAB_HOT_MAX && !lab_is_watched_closely()) {
-		ptr = lab_sample_pop(lab_class_of(size));
-		if (ptr)
-			return ptr;
-	}
-	return lab_malloc_watched(LAB_MALLOC_ALIGN, size, lab_malloc_gfp(), lab_malloc_any);
+	if (lab_is_sampled_alone() && LAB_LIKELY(size <= LAB_HOT_MAX) && pop_metered(size, &ptr))
+		return ptr;
+	return malloc_rest(size);
 }
 
 void lab_free_unstacked(void *ptr)

@@ -5,19 +5,12 @@
 #include "gfp/warn_text.h"
 #include "os/file.h"
 #include "os/os.h"
-#include "pcp/meter.h"
+#include "pcp/flow.h"
 #include "slab/cache.h"
 #include "slab/large.h"
 
 static lab_word_t rate; /* bytes; 0: not started */
 static lab_word_t seed;
-
-/*
- * 1 + what may pass before the next sample, 0: not drawn yet; [0] in bytes, others
- * in objects of their class.  The process has no memory, so each of these may draw
- * for itself.
- */
-static lab_word_t until[LAB_NR_CPUS][LAB_PCP_PAGE + 1];
 
 void lab_sample_start(uint64_t bytes)
 {
@@ -82,120 +75,33 @@ double lab_sample_scale(uint64_t n, uint64_t bytes)
 
 /* ---- counting ---- */
 
-/*
- * @n units of @unit bytes pass, and up to @room more that are counted in advance:
- * *ahead receives how many.  Return: is one of these due.
- */
-static bool pass(lab_word_t *left, size_t n, size_t unit, unsigned int room, unsigned int *ahead)
+/* @n units of @unit bytes pass a meter; return: is one of these due */
+static bool pass(lab_word_t *meter, size_t n, size_t unit)
 {
 	uint64_t old, now;
 	bool due;
 
 	do {
-		old = lab_word_get(left);
+		old = lab_word_get(meter);
 		now = old ? old - 1 : (uint64_t)(draw() / (double)unit);
 		due = now < n;
 		now = due ? (uint64_t)(draw() / (double)unit) : now - n;
-		*ahead = now < room ? (unsigned int)now : room;
-	} while (!lab_word_swap(left, old, now - *ahead + 1));
+	} while (!lab_word_swap(meter, old, now + 1));
 	return due;
 }
 
-static void give_back(unsigned int cls, void *ptr)
-{
-	if (lab_pcp_push(cls, ptr))
-		return;
-	if (cls == LAB_PCP_PAGE)
-		lab_page_give(ptr);
-	else
-		lab_cache_give(cls, ptr);
-}
-
-/* @n objects for malloc(), which are counted already; return: how many there are none of */
-static unsigned int refill(unsigned int cls, unsigned int n)
-{
-	void *chunk[LAB_PCP_CHUNK];
-	unsigned int got, put;
-
-	while (n) {
-		got = lab_pcp_pop_many(cls, chunk, n < LAB_PCP_CHUNK ? n : LAB_PCP_CHUNK);
-		if (!got)
-			break;
-		put = lab_pcp_push_many(LAB_PCP_METER(cls), chunk, got);
-		n -= put;
-		if (put == got)
-			continue;
-		for (; put < got; put++)
-			give_back(cls, chunk[put]);
-		break;
-	}
-	return n;
-}
-
-/* objects that lab_sample_pop() moves at once */
-enum { FILL = 56 };
-
-static bool step_less(uint64_t *raw, uint64_t n)
-{
-	*raw = *raw > n ? *raw - n : 1;
-	return true;
-}
-
-/* else malloc() does not look at those stacks, and each object comes here by itself */
-static bool is_metered(unsigned int cls)
-{
-	uint64_t gate;
-
-	return LAB_PCP_METERED(cls) && lab_gate_open(&lab_hot_gate, &gate);
-}
-
-void *lab_sample_pop(unsigned int cls)
-{
-	lab_word_t *left = &until[lab_pcp_cpu()][cls];
-	uint64_t now = lab_word_get(left);
-	void *chunk[FILL], *ptr;
-	unsigned int want, got, put;
-
-	/* 1: the next one is due */
-	if (now <= 1 || !is_metered(cls))
-		return NULL;
-	want = 1 + lab_pcp_class[LAB_PCP_METER(cls)].cap;
-	want = want < FILL ? want : FILL;
-	got = lab_pcp_pop_many(cls, chunk, now - 1 < want ? (unsigned int)now - 1 : want);
-	if (!got)
-		return NULL;
-	ptr = chunk[--got];
-	put = got ? lab_pcp_push_many(LAB_PCP_METER(cls), chunk, got) : 0;
-	for (; put < got; got--)
-		give_back(cls, chunk[got - 1]);
-	/* others may have counted meanwhile: never below what is due next */
-	if (!lab_word_swap(left, now, now - put - 1))
-		(void)lab_word_step(left, &now, step_less, put + 1, memory_order_relaxed,
-				    memory_order_relaxed);
-	lab_byte_set(lab_live_byte(ptr, lab_hot_kind[cls].shift), lab_live_value(ptr));
-	return ptr;
-}
-
+/*
+ * The meters of classes count objects, the one of no class counts bytes.  The process
+ * has no memory, so that each of them may draw for itself.
+ */
 static bool class_due(unsigned int cls)
 {
-	lab_word_t *left = &until[lab_pcp_cpu()][cls];
-	unsigned int room = 0, ahead, none;
-	bool due;
-
-	if (is_metered(cls))
-		room = lab_pcp_class[LAB_PCP_METER(cls)].cap;
-	due = pass(left, 1, lab_class_bytes(cls), room, &ahead);
-	none = refill(cls, ahead);
-	if (none)
-		lab_word_add(left, none);
-	return due;
+	return pass(lab_pcp_meter(cls), 1, lab_class_bytes(cls));
 }
 
 static bool bytes_due(size_t bytes)
 {
-	unsigned int ahead;
-
-	return pass(&until[lab_pcp_cpu()][0], bytes, 1, 0, &ahead);
+	return pass(lab_pcp_meter(0), bytes, 1);
 }
 
 /* ---- recording ---- */

@@ -4,11 +4,11 @@
  * probability 1 - exp(-s / rate), whoever asks for it, and the figures can be
  * scaled back.
  *
- * malloc()'s hot path is not touched, and yet each object is counted: the stacks
- * that malloc() pops from hold only what a slow path has put there, LAB_PCP_METER, as
- * many as may pass unsampled; the next one finds the stack empty.  free() pushes
- * on the stacks of the classes, from where the slow path takes them.  A sampled
- * object has another live byte, so its free goes the slow way.
+ * malloc()'s hot path is not touched, and yet each object is counted: while
+ * somebody samples it finds every stack empty, and the slow path begins with
+ * lab_pcp_try_pop_metered(), which pops from the stack of the class and counts.  A
+ * sampled object has another live byte, so that its free goes the slow way, and no
+ * other's.
  */
 #ifndef LAB_DIAG_SAMPLE_H
 #define LAB_DIAG_SAMPLE_H
@@ -36,17 +36,6 @@ uint64_t lab_sample_rate(void);
  *          met for the first time.
  */
 void lab_sample_alloc(void *ptr, const struct lab_request *request, bool owner);
-
-/**
- * lab_sample_pop() - the next object for malloc(), while none is due
- * @cls: of a size up to LAB_HOT_MAX
- *
- * Its stack is filled on the way.  What a sampled malloc() costs more is this.
- *
- * Context: MT-Safe, AS-Safe.  Bounded.  No system call.
- * Return:  the object, live; NULL: one is due, or there are none at hand.
- */
-void *lab_sample_pop(unsigned int cls);
 
 /**
  * lab_sample_scale() - how many objects stand behind those that were sampled

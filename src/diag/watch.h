@@ -48,6 +48,14 @@ static LAB_ALWAYS_INLINE bool lab_is_watched_closely(void)
 	return lab_word_get(&lab_watchers) & ~LAB_WATCH_BY_SAMPLES;
 }
 
+/** lab_is_sampled_alone() - are objects counted, and looked at by nobody else */
+static LAB_ALWAYS_INLINE bool lab_is_sampled_alone(void)
+{
+	uint64_t on = lab_word_get(&lab_watchers);
+
+	return LAB_UNLIKELY(on) && !(on & ~LAB_WATCH_BY_SAMPLES);
+}
+
 /** lab_is_sampled() - are objects counted; see diag/sample.h */
 static LAB_ALWAYS_INLINE bool lab_is_sampled(void)
 {

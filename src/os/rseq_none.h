@@ -15,6 +15,13 @@ static inline enum lab_rseq_result lab_rseq_pop(uint64_t gate, void *stack, void
 	return LAB_RSEQ_NOCPU;
 }
 
+static inline enum lab_rseq_result lab_rseq_pop_metered(uint64_t gate, void *stack, ptrdiff_t meter,
+							void **out)
+{
+	(void)gate, (void)stack, (void)meter, (void)out;
+	return LAB_RSEQ_NOCPU;
+}
+
 static inline enum lab_rseq_result lab_rseq_push(uint64_t gate, void *stack, uint32_t cap,
 						 void *entry)
 {

@@ -95,6 +95,39 @@ aborted:
 }
 
 /**
+ * lab_rseq_pop_metered() - lab_rseq_pop(), while a meter of this CPU stands above 1
+ * @meter: bytes from the stack to the meter, a word of 64 bits; it goes down by 1
+ *
+ * An abort may leave the meter down by 1, and everything else as it was.
+ *
+ * Return: as lab_rseq_pop(); EDGE if the stack is empty, or the meter at 1 or 0.
+ */
+static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop_metered(uint64_t gate, void *stack,
+								   ptrdiff_t meter, void **out)
+{
+	uintptr_t at, count, entry;
+
+	__asm__ goto volatile(LAB_RSEQ_BEGIN "subl $1, %k[count]\n\t"
+					     "jl %l[edge]\n\t"
+					     "movq 8(%[at], %[count], 8), %[entry]\n\t"
+					     "cmpq $1, (%[at], %[meter])\n\t"
+					     "jbe %l[edge]\n\t"
+					     "subq $1, (%[at], %[meter])\n\t" LAB_RSEQ_COMMIT
+			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&a"(entry)
+			      : LAB_RSEQ_INPUT, [meter] "r"(meter)
+			      : "memory", "cc"
+			      : edge, nocpu, aborted);
+	*out = (void *)entry;
+	return LAB_RSEQ_DONE;
+edge:
+	return LAB_RSEQ_EDGE;
+nocpu:
+	return LAB_RSEQ_NOCPU;
+aborted:
+	return LAB_RSEQ_ABORTED;
+}
+
+/**
  * lab_rseq_push() - put @entry on this CPU's stack
  * @cap: entries that the stack holds
  *

@@ -57,6 +57,11 @@ void lab_flow_gave(unsigned int row, uint64_t n)
 		count(&flow_at(0, row)->given, &lab_flow_others[row].given, n);
 }
 
+lab_word_t *lab_pcp_meter(unsigned int cls)
+{
+	return (lab_word_t *)(void *)(lab_pcp_area[lab_pcp_cpu()].bytes + LAB_METER_OF(cls));
+}
+
 uint64_t lab_pcp_stacked(unsigned int cls)
 {
 	unsigned int cpu, nr = lab_cpus_possible();

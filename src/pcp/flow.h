@@ -36,6 +36,43 @@ struct lab_flow {
 /* where a CPU's rows begin in its area: behind the stacks of atomic requests, resident */
 #define LAB_FLOW_AT 55616u
 
+/*
+ * Meters, behind them: 1 + the objects of a class that malloc() may take from this
+ * CPU's stack before somebody wants to know, diag/sample.c.  0: nobody does.
+ */
+#define LAB_METER_AT	  57216u
+#define LAB_METER_OF(cls) (LAB_METER_AT + 8u * (cls))
+#define LAB_NR_METERS	  (LAB_PCP_PAGE + 1u)
+static_assert(LAB_FLOW_AT + LAB_NR_FLOWS * sizeof(struct lab_flow) <= LAB_METER_AT &&
+		      LAB_METER_OF(LAB_NR_METERS) <= 1u << LAB_CPU_SHIFT,
+	      "flows, meters, end of the area");
+
+/** lab_pcp_meter() - that of the CPU that runs us; 0: of no class, for whoever counts there
+ * @cls: 0 .. LAB_PCP_PAGE
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.  No system call, but as lab_pcp_cpu().
+ */
+lab_word_t *lab_pcp_meter(unsigned int cls);
+
+/**
+ * lab_pcp_try_pop_metered() - lab_pcp_try_pop_by(), and the meter of @cls goes down by 1
+ *
+ * By 2 or more where the kernel restarts the sequence.
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.  No system call.
+ * Return:  false: there is no object, or the meter stands at 1 or 0.
+ */
+LAB_NODISCARD static LAB_ALWAYS_INLINE bool
+lab_pcp_try_pop_metered(const lab_word_t *by, size_t stack, unsigned int cls, void **entry)
+{
+	ptrdiff_t meter = (ptrdiff_t)LAB_METER_OF(cls) - (ptrdiff_t)stack;
+	uint64_t gate;
+
+	return lab_gate_open(by, &gate) &&
+	       LAB_LIKELY(lab_rseq_pop_metered(gate, (char *)lab_pcp_area + stack, meter, entry) ==
+			  LAB_RSEQ_DONE);
+}
+
 /* What could not be told of one CPU: before start-up, in a storm of signals, in vfork(). */
 extern LAB_HIDDEN struct lab_flow lab_flow_others[LAB_NR_FLOWS];
 

@@ -25,7 +25,7 @@
 #define LAB_PCP_ZERO  76u /* pages of the reserve that read as zero */
 #define LAB_PCP_MAP   77u /* pages of mmap(), one at a time; then runs of 2 .. 16 of them */
 #define LAB_PCP_NR    93u
-#define LAB_PCP_ALL   142u /* with those of pcp/meter.h */
+#define LAB_PCP_EMPTY 0u /* bytes from a CPU's area to a stack that is always empty */
 
 /*
  * Entries per stack: at most 32 KiB of objects up to 128 bytes, 64 KiB of any slab
@@ -95,7 +95,7 @@ struct lab_pcp_area {
 };
 
 extern LAB_HIDDEN struct lab_pcp_area lab_pcp_area[2 * LAB_NR_CPUS];
-extern LAB_HIDDEN const struct lab_pcp_class lab_pcp_class[LAB_PCP_ALL];
+extern LAB_HIDDEN const struct lab_pcp_class lab_pcp_class[LAB_PCP_NR];
 
 enum lab_pcp_backend { LAB_PCP_NONE, LAB_PCP_RSEQ, LAB_PCP_TRYLOCK };
 

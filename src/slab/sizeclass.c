@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "slab/sizeclass.h"
 #include "page/frame.h"
-#include "pcp/meter.h"
+#include "pcp/pcp.h"
 
 /*
  * Orders are chosen so that a slab holds 32 to 256 small objects or at least
@@ -89,6 +89,6 @@ void lab_hot_meter(void)
 
 	for (i = 0; i <= LAB_HOT_MAX / 16; i++) {
 		hot = &lab_hot_size[i];
-		hot->stack = (uint16_t)lab_pcp_class[LAB_PCP_METER(hot->cls)].stack;
+		hot->stack = LAB_PCP_EMPTY;
 	}
 }

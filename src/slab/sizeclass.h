@@ -76,10 +76,10 @@ struct lab_hot_size {
 extern LAB_HIDDEN struct lab_hot_size lab_hot_size[LAB_HOT_MAX / 16 + 1];
 
 /**
- * lab_hot_meter() - from now on malloc()'s hot path pops from the stacks of LAB_PCP_METER
+ * lab_hot_meter() - from now on malloc()'s hot path finds its stack empty
  *
- * free() goes on pushing on those of the classes, so what malloc() finds is what a
- * slow path has put there.  There is no way back.
+ * So each request comes the slow way, which counts it.  free() goes on pushing on the
+ * stacks of the classes.  There is no way back.
  *
  * Context: MT-Safe, AS-Safe.  Wait-free.
  */
