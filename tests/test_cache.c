@@ -105,6 +105,29 @@ static void test_what_finds_no_room_on_the_stack_goes_back(void **state)
 	assert_int_equal(heap_in_use(), active_frames());
 }
 
+/* Small objects of one batch: none lies on the cache line of the one before it. */
+static void test_objects_in_a_row_share_no_line(void **state)
+{
+	enum { MANY = 12 };
+	uintptr_t at[MANY];
+	unsigned int cls, i;
+
+	(void)state;
+	lab_cache_trim();
+	for (cls = 1; lab_class[cls].size < 64; cls++) {
+		for (i = 0; i < MANY; i++) {
+			assert_non_null(at[i] = (uintptr_t)object_alloc(cls));
+			if (lab_pcp_backend() != LAB_PCP_NONE && i)
+				assert_true(
+					at[i] / 64 != (at[i - 1] + lab_class[cls].size - 1) / 64 &&
+					(at[i] + lab_class[cls].size - 1) / 64 != at[i - 1] / 64);
+		}
+		for (i = MANY; i-- > 0;)
+			object_free(cls, (void *)at[i]);
+	}
+	lab_cache_trim();
+}
+
 /* Without a trim, idle slabs are retired by frees themselves: few stay. */
 static void test_free_of_many_objects_retires_most_slabs(void **state)
 {
@@ -265,6 +288,7 @@ int main(void)
 		cmocka_unit_test(test_objects_of_every_class_keep_their_contents),
 		cmocka_unit_test(test_trim_after_all_frees_retires_all_but_the_active_slab),
 		cmocka_unit_test(test_what_finds_no_room_on_the_stack_goes_back),
+		cmocka_unit_test(test_objects_in_a_row_share_no_line),
 		cmocka_unit_test(test_free_of_many_objects_retires_most_slabs),
 		cmocka_unit_test(test_trim_with_objects_in_use_keeps_their_slabs),
 		cmocka_unit_test(test_pages_go_back_to_their_zone),

@@ -141,6 +141,23 @@ static bool replace_active(unsigned int cls, lab_word_t *slot, uint64_t seen)
 
 /* ---- stacks and slabs ---- */
 
+/*
+ * Stack the objects of @mask so that those which malloc() returns one after the other
+ * share no cache line: threads may be given one each, to write there again and again.
+ * Return: what found no room.
+ */
+static uint64_t push_apart(unsigned int cls, char *first, uint32_t size, uint64_t mask)
+{
+	static const uint64_t every[] = { ~0ull, 0x5555555555555555ull, 0x1111111111111111ull };
+	unsigned int log = size <= 16 ? 2 : size < LAB_LINE, i;
+	uint64_t left = 0;
+
+	for (i = 1u << log; i-- > 0;)
+		if (mask & every[log] << i)
+			left |= lab_pcp_push_mask(cls, first, size, mask & every[log] << i);
+	return left;
+}
+
 /* stack all but one of the objects; what finds no room goes back to the slab */
 static void *stack_objects(unsigned int cls, lab_pfn_t pfn, char *first, uint64_t mask,
 			   void *result)
@@ -153,7 +170,7 @@ static void *stack_objects(unsigned int cls, lab_pfn_t pfn, char *first, uint64_
 		mask &= mask - 1;
 	}
 	if (mask)
-		mask = lab_pcp_push_mask(cls, first, size, mask);
+		mask = push_apart(cls, first, size, mask);
 	if (mask) {
 		settle_gift(cls, pfn, lab_slab_give(pfn, (unsigned int)(offset / size / 64), mask));
 		lab_flow_gave(cls, lab_popcount(mask));
