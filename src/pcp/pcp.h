@@ -29,7 +29,7 @@
 
 /*
  * Entries per stack: at most 32 KiB of objects up to 128 bytes, 64 KiB of any slab
- * class up to 2 KiB, 256 KiB of the others, 1 MiB of pages.  Of the small
+ * class up to 2 KiB, 256 KiB of the others, 2 MiB of pages.  Of the small
  * exclusive zone a quarter, as a thread that is frozen at a stack keeps all of it.
  */
 #define LAB_PCP_CAP(cls)                                                                           \
@@ -44,7 +44,7 @@
 			      : /* 2304 .. 8192 */                                                 \
 		 (cls) <= 72u ? 8u                                                                 \
 			      : /* 9216 .. 32768 */                                                \
-		 (cls) == 73u ? 256u                                                               \
+		 (cls) == 73u ? 510u                                                               \
 	 : (cls) == 74u	      ? 64u                                                                \
 	 : (cls) == 75u	      ? 8u                                                                 \
 	 : (cls) == 76u	      ? 16u                                                                \
