@@ -179,7 +179,7 @@ static void test_objects_have_records(void **state)
  */
 static void pairs(void *unused)
 {
-	unsigned int i, n = 0, shift = lab_hot_size[64 / 16].shift;
+	unsigned int i, n = 0, shift = LAB_LIVE_SHIFT_OF(lab_class_of(64));
 	void *ptr;
 
 	(void)unused;

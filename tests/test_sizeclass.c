@@ -93,16 +93,21 @@ static void test_hot_tables_agree_with_the_stacks(void **state)
 	unsigned int i, cls;
 
 	(void)state;
-	for (i = 0; i <= LAB_HOT_MAX / 16; i++) {
-		cls = lab_hot_size[i].cls;
-		assert_int_equal(cls, lab_class_of(i * 16ul));
-		assert_int_equal(lab_hot_size[i].stack, lab_pcp_class[cls].stack);
-		assert_int_equal(lab_hot_size[i].shift, lab_hot_kind[cls].shift);
+	for (i = 0; i < LAB_HOT_MAX / 16; i++) {
+		cls = lab_class_of(i * 16ul + 16);
+		assert_int_equal(cls, lab_class_of(i * 16ul + 1));
+		assert_ptr_equal(lab_hot.pop[i], lab_pcp_area[0].bytes + lab_pcp_class[cls].stack);
+		assert_int_equal(lab_hot.shift_of_size[i], LAB_LIVE_SHIFT_OF(cls));
 	}
+	assert_int_equal(lab_class_of(0), 1);
 	for (cls = 1; cls <= LAB_PCP_PAGE; cls++) {
-		assert_int_equal(lab_hot_kind[cls].stack, lab_pcp_class[cls].stack);
-		assert_int_equal(lab_hot_kind[cls].cap, lab_pcp_class[cls].cap);
+		assert_ptr_equal(lab_hot.push[cls],
+				 lab_pcp_area[0].bytes + lab_pcp_class[cls].stack);
+		assert_int_equal(lab_hot.cap[cls], lab_pcp_class[cls].cap);
+		assert_int_equal(lab_hot.shift_of_kind[cls], LAB_LIVE_SHIFT_OF(cls));
 	}
+	assert_int_equal(lab_hot.live[LAB_LIVE16_SHIFT], lab_mem.live[LAB_LIVE16_SHIFT]);
+	assert_int_equal(lab_hot.live[LAB_LIVE128_SHIFT], lab_mem.live[LAB_LIVE128_SHIFT]);
 }
 
 /* The map of a class has a live byte of its own for each object's start. */

@@ -96,6 +96,8 @@ void lab_init(void)
 	lab_word_set(&lab_stall_ms, lab_options.stall_ms);
 	if (lab_options.atomic_handlers)
 		lab_scope_prepare();
+	if (lab_hot_init())
+		lab_hot_close();
 	lab_pcp_init();
 	lab_word_set(&lab_thp_from, lab_options.thp);
 	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve, RESERVE_FIRST);

@@ -51,7 +51,7 @@ static void *class_alloc(unsigned int cls)
 	if (!ptr)
 		ptr = cls == LAB_PCP_PAGE ? lab_page_alloc() : lab_cache_alloc(cls);
 	if (ptr)
-		lab_byte_set(lab_live_byte(ptr, lab_hot_kind[cls].shift), lab_live_value(ptr));
+		lab_byte_set(lab_live_byte(ptr, lab_live_shift(cls)), lab_live_value(ptr));
 	return ptr;
 }
 
@@ -83,11 +83,12 @@ static LAB_NOINLINE void *malloc_slow(size_t size)
 /* the hot path again: its own gate is closed where there are sections, and watchers */
 void *lab_malloc_any(size_t align, size_t size)
 {
+	uint64_t gate;
 	void *ptr;
 
 	(void)align;
-	if (size <= LAB_HOT_MAX && !lab_scope_is_atomic() &&
-	    lab_heap_pop(&lab_rseq_gate, size, &ptr))
+	if (size <= LAB_HOT_MAX && !lab_scope_is_atomic() && lab_rseq_open(&gate) &&
+	    lab_heap_pop(gate, (size - !!size) / 16, &ptr))
 		return ptr;
 	return malloc_slow(size);
 }
@@ -203,13 +204,14 @@ static LAB_NOINLINE void *malloc_rest(size_t size)
 /* lab_heap_pop() where samples are taken: while none is due */
 static LAB_ALWAYS_INLINE bool pop_metered(size_t size, void **ptr)
 {
-	const struct lab_hot_size *hot = &lab_hot_size[(size + 15) / 16];
-	unsigned int cls = hot->cls, shift = hot->shift;
+	unsigned int cls = lab_class_of(size);
 
-	if (LAB_UNLIKELY(
-		    !lab_pcp_try_pop_metered(&lab_hot_gate, lab_hot_kind[cls].stack, cls, ptr)))
+	/* malloc()'s own gate is closed because of us; free()'s is as it was before */
+	if (LAB_UNLIKELY(!lab_bound_is_open(&lab_hot_gates.frames)) ||
+	    LAB_UNLIKELY(
+		    !lab_pcp_try_pop_metered(&lab_rseq_gate, lab_pcp_class[cls].stack, cls, ptr)))
 		return false;
-	lab_byte_set(lab_live_byte(*ptr, shift), lab_live_value(*ptr));
+	lab_byte_set(lab_live_byte(*ptr, lab_live_shift(cls)), lab_live_value(*ptr));
 	return true;
 }
 
@@ -249,7 +251,7 @@ void lab_free_slow(void *ptr)
 		return;
 	if (kind != LAB_KIND_FREE && kind <= LAB_PCP_PAGE) {
 		(void)lab_block_bytes(ptr, LAB_VERB_FREE);
-		lab_byte_set(lab_live_byte(ptr, lab_hot_kind[kind].shift), 0);
+		lab_byte_set(lab_live_byte(ptr, lab_live_shift(kind)), 0);
 		lab_free_unstacked(ptr);
 		return;
 	}
@@ -324,7 +326,7 @@ LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
 
 static bool is_live(const void *ptr, uint8_t kind)
 {
-	uint8_t live = lab_byte_get(lab_live_byte(ptr, lab_hot_kind[kind].shift));
+	uint8_t live = lab_byte_get(lab_live_byte(ptr, lab_live_shift(kind)));
 
 	return live == lab_live_value(ptr) ||
 	       (live == lab_live_marked(ptr) && (uintptr_t)ptr % LAB_MALLOC_ALIGN == 0);

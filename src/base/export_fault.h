@@ -3,22 +3,24 @@
  * How labyrinth(1) lets the requests of another process fail, which may be stopped:
  * struct lab_export leads here, and all are words that it may write.
  *
- * First attr, then the bit watcher in *watchers, then the gates, each by GATE_CLOSED:
- * odd, so that all requests take the slow path, where watchers are asked; above 3, so
- * that it stays odd when a child of vfork(), which came in between, is gone.
+ * First attr, then the bit watcher in *watchers, then the gates, so that all requests take
+ * the slow path, where watchers are asked.  That of pages by GATE_CLOSED: odd, and above 3,
+ * so that it stays odd when a child of vfork(), which came in between, is gone.  The bounds
+ * of malloc() and free() by BOUND_CLOSED: below zero, and by two for the same reason.
  */
 #ifndef LAB_BASE_EXPORT_FAULT_H
 #define LAB_BASE_EXPORT_FAULT_H
 
 #include "labyrinth_fault.h"
 
-#define LAB_EXPORT_FAULT_VERSION 1u
+#define LAB_EXPORT_FAULT_VERSION 2u
 #define LAB_EXPORT_GATE_CLOSED	 5u
+#define LAB_EXPORT_BOUND_CLOSED	 (1ull << 63 | 2ull << 32)
 
 struct lab_export_fault {
 	uint64_t version, bytes; /* of this structure */
 	uintptr_t watchers;	 /* addresses of words */
-	uintptr_t gate[2];
+	uintptr_t gate, bound[2];
 	uint64_t watcher;
 	uint64_t seed, drawn;		      /* of the random numbers, and how many there were */
 	uint64_t passed[LABYRINTH_NR_FAULTS]; /* requests that came as far as interval */

@@ -19,7 +19,8 @@ struct lab_export_fault lab_fault = {
 	.version = LAB_EXPORT_FAULT_VERSION,
 	.bytes = sizeof(lab_fault),
 	.watchers = (uintptr_t)&lab_watchers,
-	.gate = { (uintptr_t)&lab_hot_gate, (uintptr_t)&lab_page_gate },
+	.gate = (uintptr_t)&lab_page_gate,
+	.bound = { (uintptr_t)&lab_hot_gates.sizes, (uintptr_t)&lab_hot_gates.frames },
 	.watcher = LAB_WATCH_FAULT,
 	.attr = { INITIAL, INITIAL },
 };

@@ -55,7 +55,7 @@ static bool add_early(const void *ptr)
 /* the objects that begin in a frame of a class */
 static bool add_objects(lab_pfn_t pfn, unsigned int kind)
 {
-	const unsigned int shift = lab_hot_kind[kind].shift;
+	const unsigned int shift = lab_live_shift(kind);
 	char *page = lab_frame_address(pfn);
 	size_t at;
 

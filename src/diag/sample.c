@@ -150,7 +150,7 @@ void lab_sample_alloc(void *ptr, const struct lab_request *request, bool owner)
 	bool due = is_class ? class_due(kind) : bytes_due(bytes);
 
 	if (due && is_class)
-		lab_byte_set(lab_live_byte(ptr, lab_hot_kind[kind].shift), lab_live_marked(ptr));
+		lab_byte_set(lab_live_byte(ptr, lab_live_shift(kind)), lab_live_marked(ptr));
 	if (due || (owner && request->order != LAB_OBJECT))
 		record(ptr, request, bytes, due, owner);
 }

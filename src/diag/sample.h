@@ -5,7 +5,7 @@
  * scaled back.
  *
  * malloc()'s hot path is not touched, and yet each object is counted: while
- * somebody samples it finds every stack empty, and the slow path begins with
+ * somebody samples its gate is closed, not free()'s, and the slow path begins with
  * lab_pcp_try_pop_metered(), which pops from the stack of the class and counts.  A
  * sampled object has another live byte, so that its free goes the slow way, and no
  * other's.

@@ -23,11 +23,61 @@
 extern LAB_HIDDEN lab_word_t lab_rseq_gate;
 
 /*
- * The same for the hot paths of malloc() and of the page calls, which pass one gate
- * in any case: odd as well when the layers above want to see every request.
+ * The same for the hot paths of the page calls, which pass one gate in any case: odd as
+ * well when the layers above want to see every request.
  */
-extern LAB_HIDDEN lab_word_t lab_hot_gate;
 extern LAB_HIDDEN lab_word_t lab_page_gate;
+
+/*
+ * And for malloc() and free().  They compare with a bound in any case, so here the bound
+ * is the gate: less than any number while it is closed (bit 63), with the number of those
+ * who keep it closed above the bound itself.  The distance is read apart; it is there
+ * before the first of them opens, and stays.
+ */
+struct lab_hot_gates {
+	lab_word_t sizes;  /* that have a stack, by steps of 16 */
+	lab_word_t frames; /* that have their tables */
+	uint64_t rseq;	   /* as lab_rseq_gate when it is open */
+} LAB_LINE_ALIGNED;
+#define LAB_BOUND_CLOSED (1ull << 63)
+#define LAB_BOUND_ONE	 (1ull << 32) /* who keeps it closed */
+
+extern LAB_HIDDEN struct lab_hot_gates lab_hot_gates;
+
+/**
+ * lab_bound_is_above() - is the gate open, and @n within its bound; one look
+ * @n: less than 2^63
+ *
+ * On x86, where loads are in order, one instruction; the compiler would take two.  Not
+ * where atomic accesses are watched by their calls.
+ */
+static LAB_ALWAYS_INLINE bool lab_bound_is_above(const lab_word_t *gate, uint64_t n)
+{
+	bool above;
+
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+	__asm__ volatile("cmpq %[gate], %[n]"
+			 : "=@ccl"(above)
+			 : [gate] "m"(*gate), [n] "r"(n)
+			 : "memory");
+#else
+	/* acquire: pairs with lab_bound_raise(), lab_cpu_init() [gate.bound] */
+	above = (int64_t)atomic_load_explicit(gate, memory_order_acquire) > (int64_t)n;
+#endif
+	return LAB_LIKELY(above);
+}
+
+/** lab_bound_raise() - the bound is @n from now on, if it was less; open or closed as it is
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.
+ * Order:   releases [gate.bound].
+ */
+void lab_bound_raise(lab_word_t *gate, uint32_t n);
+
+static inline bool lab_bound_is_open(const lab_word_t *gate)
+{
+	return !(lab_word_get(gate) & LAB_BOUND_CLOSED);
+}
 
 /** lab_gate_open() - look at a gate once; @gate receives what it held */
 static LAB_ALWAYS_INLINE bool lab_gate_open(const lab_word_t *which, uint64_t *gate)
@@ -49,6 +99,9 @@ static LAB_ALWAYS_INLINE bool lab_rseq_open(uint64_t *gate)
  */
 void lab_hot_close(void);
 void lab_page_close(void);
+
+/** lab_hot_meter() - the same for malloc() alone, so that each request can be counted */
+void lab_hot_meter(void);
 
 /**
  * lab_cpu_init() - find libc's rseq registration

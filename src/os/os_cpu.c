@@ -16,11 +16,13 @@ extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
 lab_word_t lab_rseq_gate = 1;
-lab_word_t lab_hot_gate = 1;
 lab_word_t lab_page_gate = 1;
+struct lab_hot_gates lab_hot_gates = { LAB_BOUND_CLOSED, LAB_BOUND_CLOSED, 0 };
 
-static lab_word_t *const gates[] = { &lab_rseq_gate, &lab_hot_gate, &lab_page_gate };
+static lab_word_t *const gates[] = { &lab_rseq_gate, &lab_page_gate };
+static lab_word_t *const bounds[] = { &lab_hot_gates.sizes, &lab_hot_gates.frames };
 enum { NR_GATES = sizeof(gates) / sizeof(*gates) };
+static_assert(sizeof(bounds) == sizeof(gates), "as many of each");
 
 static uint64_t registered = 1; /* the gate when it is open, or 1 */
 
@@ -29,12 +31,44 @@ static int membarrier(int command)
 	return (int)lab_sys6(SYS_membarrier, command, 0, 0, 0, 0, 0);
 }
 
-static void swap_all(uint64_t from, uint64_t to)
+static void step(lab_word_t *gate, lab_step_fn *how, uint64_t arg)
+{
+	uint64_t old;
+
+	/* release: pairs with lab_bound_is_above() [gate.bound] */
+	(void)lab_word_step(gate, &old, how, arg, memory_order_release, memory_order_relaxed);
+}
+
+static void step_all(lab_step_fn *gate, lab_step_fn *bound, uint64_t arg)
 {
 	unsigned int i;
 
-	for (i = 0; i < NR_GATES; i++)
-		(void)lab_word_swap(gates[i], from, to);
+	for (i = 0; i < NR_GATES; i++) {
+		step(gates[i], gate, arg);
+		step(bounds[i], bound, arg);
+	}
+}
+
+/* nobody keeps it closed: it opens, if there are sequences to use */
+static uint64_t settled(uint64_t bound, uint64_t open)
+{
+	return !(open & 1) && (bound & ~LAB_BOUND_CLOSED) < LAB_BOUND_ONE
+		       ? bound & ~LAB_BOUND_CLOSED
+		       : bound;
+}
+
+static bool step_open(uint64_t *raw, uint64_t open)
+{
+	if (*raw != 1)
+		return false;
+	*raw = open;
+	return true;
+}
+
+static bool bound_open(uint64_t *raw, uint64_t open)
+{
+	*raw = settled(*raw, open);
+	return true;
 }
 
 bool lab_cpu_init(void)
@@ -42,9 +76,10 @@ bool lab_cpu_init(void)
 	if (!LAB_RSEQ_USABLE || !&__rseq_offset || !&__rseq_size || !__rseq_size)
 		return false;
 	registered = (uint64_t)__rseq_offset;
+	lab_hot_gates.rseq = registered;
 	/* 0.5 us now; 13 ms, if the process had several threads (measured) */
 	(void)membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ);
-	swap_all(1, registered);
+	step_all(step_open, bound_open, registered);
 	return true;
 }
 
@@ -55,52 +90,85 @@ static bool step_enter(uint64_t *raw, uint64_t unused)
 	return true;
 }
 
+static bool bound_enter(uint64_t *raw, uint64_t unused)
+{
+	(void)unused;
+	*raw = (*raw | LAB_BOUND_CLOSED) + LAB_BOUND_ONE;
+	return true;
+}
+
 static bool step_leave(uint64_t *raw, uint64_t open)
 {
 	*raw = *raw == 3 ? open : *raw - 2;
 	return true;
 }
 
-static void step(lab_word_t *gate, lab_step_fn *how, uint64_t open)
+static bool bound_leave(uint64_t *raw, uint64_t open)
 {
-	uint64_t old;
+	*raw = settled(*raw - LAB_BOUND_ONE, open);
+	return true;
+}
 
-	(void)lab_word_step(gate, &old, how, open, memory_order_relaxed, memory_order_relaxed);
+static bool step_shut(uint64_t *raw, uint64_t open)
+{
+	if (*raw != open)
+		return false;
+	*raw = 1;
+	return true;
+}
+
+static bool bound_shut(uint64_t *raw, uint64_t unused)
+{
+	(void)unused;
+	*raw |= LAB_BOUND_CLOSED;
+	return true;
 }
 
 void lab_cpu_fini(void)
 {
-	swap_all(registered, 1);
+	step_all(step_shut, bound_shut, registered);
+	/* lab_hot_gates.rseq stays: who has passed a gate is about to read it */
 	registered = 1;
-}
-
-static void step_all(lab_step_fn *how, uint64_t open)
-{
-	unsigned int i;
-
-	for (i = 0; i < NR_GATES; i++)
-		step(gates[i], how, open);
 }
 
 void lab_vfork_enter(void)
 {
-	step_all(step_enter, 0);
+	step_all(step_enter, bound_enter, 0);
 }
 
 void lab_vfork_leave(void)
 {
-	step_all(step_leave, registered);
+	step_all(step_leave, bound_leave, registered);
 }
 
 /* as if for a child that never ends */
 void lab_hot_close(void)
 {
-	step(&lab_hot_gate, step_enter, 0);
+	step(&lab_hot_gates.sizes, bound_enter, 0);
+	step(&lab_hot_gates.frames, bound_enter, 0);
+}
+
+void lab_hot_meter(void)
+{
+	step(&lab_hot_gates.sizes, bound_enter, 0);
 }
 
 void lab_page_close(void)
 {
 	step(&lab_page_gate, step_enter, 0);
+}
+
+static bool step_raise(uint64_t *raw, uint64_t n)
+{
+	if ((uint32_t)*raw >= n)
+		return false;
+	*raw += n - (uint32_t)*raw;
+	return true;
+}
+
+void lab_bound_raise(lab_word_t *gate, uint32_t n)
+{
+	step(gate, step_raise, n);
 }
 
 /* ---- all CPUs at once ---- */

@@ -29,6 +29,19 @@ static inline enum lab_rseq_result lab_rseq_push(uint64_t gate, void *stack, uin
 	return LAB_RSEQ_NOCPU;
 }
 
+static inline enum lab_rseq_result lab_rseq_pop_at(uint64_t gate, char *const *stack, void **out)
+{
+	(void)gate, (void)stack, (void)out;
+	return LAB_RSEQ_NOCPU;
+}
+
+static inline enum lab_rseq_result lab_rseq_push_at(uint64_t gate, char *const *stack,
+						    const uint16_t *cap, void *entry)
+{
+	(void)gate, (void)stack, (void)cap, (void)entry;
+	return LAB_RSEQ_NOCPU;
+}
+
 static inline enum lab_rseq_result lab_rseq_push_mask(uint64_t gate, void *stack, uint32_t cap,
 						      const char *first, size_t size,
 						      uint64_t *mask)

@@ -58,6 +58,21 @@ static_assert(LAB_CPU_SHIFT == 16, "the sequences load the CPU number shifted");
 #define LAB_RSEQ_INPUT                                                                             \
 	[rseq] "r"(gate), [stack] "r"(stack), [ncpu] "i"((LAB_NR_CPUS - 1) << LAB_CPU_SHIFT)
 
+/* The same, with the address of the header, and the capacity, read where they lie. */
+#define LAB_RSEQ_INPUT_AT                                                                          \
+	[rseq] "r"(gate), [stack] "m"(*stack), [ncpu] "i"((LAB_NR_CPUS - 1) << LAB_CPU_SHIFT)
+
+#define LAB_RSEQ_POP                                                                               \
+	LAB_RSEQ_BEGIN                                                                             \
+	"subl $1, %k[count]\n\t"                                                                   \
+	"jl %l[edge]\n\t"                                                                          \
+	"movq 8(%[at], %[count], 8), %[entry]\n\t" LAB_RSEQ_COMMIT
+
+#define LAB_RSEQ_PUSH(compare)                                                                     \
+	LAB_RSEQ_BEGIN compare "jae %l[edge]\n\t"                                                  \
+			       "movq %[entry], 8(%[at], %[count], 8)\n\t"                          \
+			       "incl %k[count]\n\t" LAB_RSEQ_COMMIT
+
 /* acquire: pairs with stack_reopen(), pcp.c: x86 loads in order [stack.shut] */
 enum lab_rseq_result { LAB_RSEQ_DONE, LAB_RSEQ_EDGE, LAB_RSEQ_ABORTED, LAB_RSEQ_NOCPU };
 
@@ -76,10 +91,7 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop(uint64_t gate, void *
 {
 	uintptr_t at, count, entry;
 
-	__asm__ goto volatile(LAB_RSEQ_BEGIN
-			      "subl $1, %k[count]\n\t"
-			      "jl %l[edge]\n\t"
-			      "movq 8(%[at], %[count], 8), %[entry]\n\t" LAB_RSEQ_COMMIT
+	__asm__ goto volatile(LAB_RSEQ_POP
 			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&a"(entry)
 			      : LAB_RSEQ_INPUT
 			      : "memory", "cc"
@@ -141,12 +153,54 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push(uint64_t gate, void 
 {
 	uintptr_t at, count;
 
-	__asm__ goto volatile(LAB_RSEQ_BEGIN "cmpl %[cap], %k[count]\n\t"
-					     "jae %l[edge]\n\t"
-					     "movq %[entry], 8(%[at], %[count], 8)\n\t"
-					     "incl %k[count]\n\t" LAB_RSEQ_COMMIT
+	__asm__ goto volatile(LAB_RSEQ_PUSH("cmpl %[cap], %k[count]\n\t")
 			      : [at] "=&r"(at), [count] "=&r"(count)
 			      : LAB_RSEQ_INPUT, [cap] "ri"(cap), [entry] "r"(entry)
+			      : "memory", "cc"
+			      : edge, nocpu, aborted);
+	return LAB_RSEQ_DONE;
+edge:
+	return LAB_RSEQ_EDGE;
+nocpu:
+	return LAB_RSEQ_NOCPU;
+aborted:
+	return LAB_RSEQ_ABORTED;
+}
+
+/**
+ * lab_rseq_pop_at(), lab_rseq_push_at() - the same for who finds the header's address in
+ *	a table, and needs no register for it
+ *
+ * Of a count the lower half is compared: of LAB_RSEQ_SHUT it is above any capacity too.
+ */
+static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop_at(uint64_t gate, char *const *stack,
+							      void **out)
+{
+	uintptr_t at, count, entry;
+
+	__asm__ goto volatile(LAB_RSEQ_POP
+			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&a"(entry)
+			      : LAB_RSEQ_INPUT_AT
+			      : "memory", "cc"
+			      : edge, nocpu, aborted);
+	*out = (void *)entry;
+	return LAB_RSEQ_DONE;
+edge:
+	return LAB_RSEQ_EDGE;
+nocpu:
+	return LAB_RSEQ_NOCPU;
+aborted:
+	return LAB_RSEQ_ABORTED;
+}
+
+static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push_at(uint64_t gate, char *const *stack,
+							       const uint16_t *cap, void *entry)
+{
+	uintptr_t at, count;
+
+	__asm__ goto volatile(LAB_RSEQ_PUSH("cmpw %[cap], %w[count]\n\t")
+			      : [at] "=&r"(at), [count] "=&r"(count)
+			      : LAB_RSEQ_INPUT_AT, [cap] "m"(*cap), [entry] "r"(entry)
 			      : "memory", "cc"
 			      : edge, nocpu, aborted);
 	return LAB_RSEQ_DONE;

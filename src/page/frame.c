@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 
+#include "os/cpu.h"
 #include "os/os.h"
 #include "page/block.h"
 #include "page/frame.h"
@@ -198,11 +199,12 @@ static void cover_more(void)
 	for (;;) {
 		s = lab_word_get(&lab_mem.covered) / LAB_SECTION_FRAMES;
 		if (s >= lab_mem.nr_sections || !lab_section_is_ready(s))
-			return;
+			break;
 		/* release: pairs with lab_mem_covers_fast() [mem.covered] */
 		(void)lab_word_step(&lab_mem.covered, &seen, step_cover, s, memory_order_release,
 				    memory_order_relaxed);
 	}
+	lab_bound_raise(&lab_hot_gates.frames, (uint32_t)lab_word_get(&lab_mem.covered));
 }
 
 int lab_section_grow(size_t n, size_t *first)

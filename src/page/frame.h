@@ -17,7 +17,9 @@
  * Life of an object is written down outside of it: its live byte holds
  * LAB_LIVE | (address & 127) from malloc to free, and 0 otherwise.  One
  * compare thus tells a live start from an interior pointer, a misaligned one
- * and a second free.
+ * and a second free.  No live byte has LAB_LIVE but of an object whose frame is
+ * of a class that malloc() stacks: free() relies on it and looks at no kind.
+ * Those of atomic slabs are lab_live_marked() while in use.
  */
 #ifndef LAB_PAGE_FRAME_H
 #define LAB_PAGE_FRAME_H
@@ -185,7 +187,7 @@ static LAB_ALWAYS_INLINE uint8_t lab_live_value(const void *ptr)
 }
 
 /**
- * lab_live_marked() - the same for an object whose free must be seen
+ * lab_live_marked() - the same for an object whose free must be seen, or of an atomic slab
  *
  * LAB_LIVE is missing, so the hot path of free() takes it for none.  @ptr: aligned by 16.
  */

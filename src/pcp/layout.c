@@ -26,8 +26,7 @@ static_assert(END(4u) <= LAB_PCP_STACK(5u) && END(8u) <= LAB_PCP_STACK(9u) &&
 		      END(56u) <= LAB_PCP_STACK(57u) && END(72u) <= LAB_PCP_STACK(73u) &&
 		      END(73u) <= LAB_PCP_STACK(74u) && END(74u) <= LAB_PCP_STACK(76u) &&
 		      END(76u) <= LAB_PCP_STACK(77u) && END(77u) <= LAB_PCP_STACK(78u) &&
-		      END(92u) <= LAB_FLOW_AT && LAB_PCP_WIPED <= LAB_PCP_STACK(75u) &&
-		      LAB_PCP_EMPTY + 8u <= LAB_PCP_STACK(1u),
+		      END(92u) <= LAB_FLOW_AT && LAB_PCP_WIPED <= LAB_PCP_STACK(75u),
 	      "stacks overlap");
 static_assert(LAB_PCP_STACK(74u) / 4096 == (END(76u) - 1) / 4096 &&
 		      LAB_PCP_STACK(75u) / 4096 == (END(75u) - 1) / 4096,

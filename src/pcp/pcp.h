@@ -25,7 +25,6 @@
 #define LAB_PCP_ZERO  76u /* pages of the reserve that read as zero */
 #define LAB_PCP_MAP   77u /* pages of mmap(), one at a time; then runs of 2 .. 16 of them */
 #define LAB_PCP_NR    93u
-#define LAB_PCP_EMPTY 0u /* bytes from a CPU's area to a stack that is always empty */
 
 /*
  * Entries per stack: at most 32 KiB of objects up to 128 bytes, 64 KiB of any slab
@@ -121,7 +120,7 @@ enum lab_pcp_backend lab_pcp_backend(void);
 
 /**
  * lab_pcp_try_pop_by(), lab_pcp_try_pop() - one attempt, under rseq alone: the hot path
- * @by:    the gate to pass: lab_rseq_gate, or lab_hot_gate
+ * @by:    the gate to pass: lab_rseq_gate, or lab_page_gate
  * @stack: LAB_PCP_STACK of the class
  * @entry: receives the object
  *

@@ -70,6 +70,12 @@ static lab_byte_t *live_byte(const void *ptr, unsigned int cls)
 	return lab_live_byte(ptr, lab_class[cls].size < 128 ? LAB_LIVE16_SHIFT : LAB_LIVE128_SHIFT);
 }
 
+/* else a live byte of ours says nothing about @ptr, as lab_live_marked() has it */
+static bool is_aligned(const void *ptr)
+{
+	return (uintptr_t)ptr % 16 == 0;
+}
+
 static bool is_all_free(unsigned int cls, lab_pfn_t pfn)
 {
 	union lab_slab_word w = { .raw = lab_word_get(&lab_frame_at(pfn)->word) };
@@ -267,7 +273,7 @@ static void *object_alloc(unsigned int cls, uint64_t floor)
 	lab_word_add(&cache->taken, 1);
 	mask = lab_slab_collect((lab_pfn_t)(seen - 1), cls, 1, &first);
 	ptr = first + (size_t)lab_ctz(mask) * lab_class[cls].size;
-	lab_byte_set(live_byte(ptr, cls), lab_live_value(ptr));
+	lab_byte_set(live_byte(ptr, cls), lab_live_marked(ptr));
 	return ptr;
 }
 
@@ -321,20 +327,21 @@ static void settle_all_free(unsigned int cls, lab_pfn_t pfn)
 
 bool lab_atomic_is_live(const void *ptr, unsigned int cls)
 {
-	return lab_byte_get(live_byte(ptr, cls)) == lab_live_value(ptr);
+	return is_aligned(ptr) && lab_byte_get(live_byte(ptr, cls)) == lab_live_marked(ptr);
 }
 
 bool lab_atomic_hide(void *ptr, unsigned int cls)
 {
-	uint8_t live = lab_live_value(ptr);
+	uint8_t live = lab_live_marked(ptr);
 
-	return atomic_compare_exchange_strong_explicit(live_byte(ptr, cls), &live, 0,
+	return is_aligned(ptr) &&
+	       atomic_compare_exchange_strong_explicit(live_byte(ptr, cls), &live, 0,
 						       memory_order_relaxed, memory_order_relaxed);
 }
 
 void lab_atomic_show(void *ptr, unsigned int cls)
 {
-	lab_byte_set(live_byte(ptr, cls), lab_live_value(ptr));
+	lab_byte_set(live_byte(ptr, cls), lab_live_marked(ptr));
 }
 
 bool lab_atomic_free(void *ptr, unsigned int cls)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
 #include "slab/sizeclass.h"
-#include "page/frame.h"
-#include "pcp/pcp.h"
 
 /*
  * Orders are chosen so that a slab holds 32 to 256 small objects or at least
@@ -46,50 +46,54 @@ const struct lab_class lab_class[LAB_CLASS_END] = {
 };
 
 /* the class that malloc() uses for a constant size */
-#define USE(s) ((s) > LAB_PAGE_SIZES_ABOVE ? LAB_PCP_PAGE : LAB_CLASS_OF(s))
-#define I(i)                                                                                       \
-	{                                                                                          \
-		LAB_PCP_STACK(USE((i)*16u)), USE((i)*16u), LAB_LIVE_SHIFT_OF(USE((i)*16u))         \
-	}
-#define I4(i)  I(i), I((i) + 1u), I((i) + 2u), I((i) + 3u)
-#define I16(i) I4(i), I4((i) + 4u), I4((i) + 8u), I4((i) + 12u)
-#define I64(i) I16(i), I16((i) + 16u), I16((i) + 32u), I16((i) + 48u)
+#define USE(s)	   ((s) > LAB_PAGE_SIZES_ABOVE ? LAB_PCP_PAGE : LAB_CLASS_OF(s))
+#define I4(of, i)  of(i), of((i) + 1u), of((i) + 2u), of((i) + 3u)
+#define I16(of, i) I4(of, i), I4(of, (i) + 4u), I4(of, (i) + 8u), I4(of, (i) + 12u)
+#define I64(of, i) I16(of, i), I16(of, (i) + 16u), I16(of, (i) + 32u), I16(of, (i) + 48u)
+#define ALL(of)	   I64(of, 1u), I64(of, 65u), I64(of, 129u), I64(of, 193u)
 
-/* size 0 is served as 1; multiples of 16 from there on */
-struct lab_hot_size lab_hot_size[LAB_HOT_MAX / 16 + 1] = {
-	{ LAB_PCP_STACK(1u), 1, LAB_LIVE_SHIFT_OF(1u) }, I64(1u), I64(65u), I64(129u), I64(193u),
+/* of a size in steps of 16 */
+#define CLS(i)	 USE((i)*16u)
+#define SHIFT(i) LAB_LIVE_SHIFT_OF(CLS(i))
+
+const uint8_t lab_size_class[LAB_HOT_MAX / 16 + 1] = { 1, ALL(CLS) };
+
+#define CAP4(cls)                                                                                  \
+	LAB_PCP_CAP(cls), LAB_PCP_CAP((cls) + 1u), LAB_PCP_CAP((cls) + 2u), LAB_PCP_CAP((cls) + 3u)
+#define CAP12(cls) CAP4(cls), CAP4((cls) + 4u), CAP4((cls) + 8u)
+
+struct lab_hot lab_hot = {
+	.cap = { 0, CAP12(1u), CAP12(13u), CAP12(25u), CAP12(37u), CAP12(49u), CAP12(61u),
+		 LAB_PCP_CAP(73u) },
+	.shift_of_kind = { [0 ... 7] = LAB_LIVE16_SHIFT, [8 ... 255] = LAB_LIVE128_SHIFT },
+	.shift_of_size = { ALL(SHIFT) },
 };
-
-#define K(cls)                                                                                     \
-	{                                                                                          \
-		LAB_PCP_STACK(cls), LAB_PCP_CAP(cls), LAB_LIVE_SHIFT_OF(cls)                       \
-	}
-#define K4(cls)	 K(cls), K((cls) + 1u), K((cls) + 2u), K((cls) + 3u)
-#define K12(cls) K4(cls), K4((cls) + 4u), K4((cls) + 8u)
-
-const struct lab_hot_kind lab_hot_kind[LAB_PCP_PAGE + 1] = {
-	{ 0, 0, LAB_LIVE16_SHIFT },
-	K12(1u),
-	K12(13u),
-	K12(25u),
-	K12(37u),
-	K12(49u),
-	K12(61u),
-	K(73u),
-};
+static_assert(LAB_LIVE_SHIFT_OF(7u) == LAB_LIVE16_SHIFT &&
+		      LAB_LIVE_SHIFT_OF(8u) == LAB_LIVE128_SHIFT,
+	      "shift_of_kind says so");
 
 static_assert(LAB_CLASS_OF(LAB_CLASS_MAX) == LAB_NR_CLASSES - 1, "the last class is the largest");
 static_assert(LAB_CLASS_SIZE(LAB_NR_CLASSES - 1) == LAB_CLASS_MAX, "the largest size has a class");
 static_assert(LAB_CLASS_END - 1 <= LAB_KIND_CLASS_MAX, "an atomic class is a kind of frame");
 static_assert(LAB_NR_CLASSES - 1 == LAB_PCP_SLABS, "each class has its stacks");
 
-void lab_hot_meter(void)
+static char *stack_of(unsigned int cls)
 {
-	volatile struct lab_hot_size *hot;
+	return lab_pcp_area[0].bytes + lab_pcp_class[cls].stack;
+}
+
+int lab_hot_init(void)
+{
 	unsigned int i;
 
-	for (i = 0; i <= LAB_HOT_MAX / 16; i++) {
-		hot = &lab_hot_size[i];
-		hot->stack = LAB_PCP_EMPTY;
-	}
+	if (lab_mem_init())
+		return -ENOMEM;
+	lab_hot.live[LAB_LIVE16_SHIFT] = lab_mem.live[LAB_LIVE16_SHIFT];
+	lab_hot.live[LAB_LIVE128_SHIFT] = lab_mem.live[LAB_LIVE128_SHIFT];
+	for (i = 0; i < LAB_HOT_MAX / 16; i++)
+		lab_hot.pop[i] = stack_of(lab_size_class[i + 1]);
+	for (i = 1; i <= LAB_PCP_PAGE; i++)
+		lab_hot.push[i] = stack_of(i);
+	lab_bound_raise(&lab_hot_gates.sizes, LAB_HOT_MAX / 16);
+	return 0;
 }

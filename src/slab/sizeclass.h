@@ -7,7 +7,7 @@
 #ifndef LAB_SLAB_SIZECLASS_H
 #define LAB_SLAB_SIZECLASS_H
 
-#include "base/bits.h"
+#include "page/frame.h"
 #include "pcp/pcp.h"
 
 #define LAB_NR_CLASSES 73u
@@ -67,31 +67,54 @@ extern LAB_HIDDEN const struct lab_class lab_class[LAB_CLASS_END];
 /* the live map of a class: objects of less than 128 bytes need the fine one */
 #define LAB_LIVE_SHIFT_OF(c) ((c) <= 7u ? 4u : 7u)
 
-/* What malloc() has to know of a size: up to LAB_HOT_MAX, by steps of 16. */
-struct lab_hot_size {
-	uint16_t stack; /* LAB_PCP_STACK of its class */
-	uint8_t cls;
-	uint8_t shift; /* LAB_LIVE_SHIFT_OF */
-};
-extern LAB_HIDDEN struct lab_hot_size lab_hot_size[LAB_HOT_MAX / 16 + 1];
+/* class of a size up to LAB_HOT_MAX, in steps of 16 rounded up; 0 is served as 1 */
+extern LAB_HIDDEN const uint8_t lab_size_class[LAB_HOT_MAX / 16 + 1];
+
+/*
+ * What the hot paths of malloc() and free() look up, all from one address: they are shorter
+ * by what it takes to come by another.  Sizes are in steps of 16, 1 .. 16 the first.
+ */
+struct lab_hot {
+	uintptr_t live[LAB_LIVE128_SHIFT + 1]; /* as in lab_mem, by lab_hot_init() */
+	char *pop[LAB_HOT_MAX / 16];	       /* by size: CPU 0's stack */
+	char *push[LAB_PCP_PAGE + 1];	       /* by kind */
+	uint16_t cap[LAB_PCP_PAGE + 1];
+	uint8_t shift_of_kind[256]; /* LAB_LIVE_SHIFT_OF; of any other it does not matter */
+	uint8_t shift_of_size[LAB_HOT_MAX / 16];
+} LAB_LINE_ALIGNED;
+extern LAB_HIDDEN struct lab_hot lab_hot;
+
+/* of a class of malloc() */
+static LAB_ALWAYS_INLINE unsigned int lab_live_shift(unsigned int cls)
+{
+	return lab_hot.shift_of_kind[cls];
+}
 
 /**
- * lab_hot_meter() - from now on malloc()'s hot path finds its stack empty
+ * lab_hot_live() - as lab_live_byte()
  *
- * So each request comes the slow way, which counts it.  free() goes on pushing on the
- * stacks of the classes.  There is no way back.
- *
- * Context: MT-Safe, AS-Safe.  Wait-free.
+ * The compiler keeps the count of a shift twice, for itself and as an index.
  */
-void lab_hot_meter(void);
+static LAB_ALWAYS_INLINE lab_byte_t *lab_hot_live(const struct lab_hot *hot, const void *ptr,
+						  uintptr_t shift)
+{
+	uintptr_t index = (uintptr_t)ptr;
 
-/* What free() has to know of a kind: of every class, single pages included. */
-struct lab_hot_kind {
-	uint16_t stack;
-	uint16_t cap;
-	uint32_t shift;
-};
-extern LAB_HIDDEN const struct lab_hot_kind lab_hot_kind[LAB_PCP_PAGE + 1];
+#ifdef __x86_64__
+	__asm__("shrq %%cl, %[index]" : [index] "+r"(index) : "c"(shift) : "cc");
+#else
+	index >>= shift;
+#endif
+	return (lab_byte_t *)(hot->live[shift] + index);
+}
+
+/**
+ * lab_hot_init() - fill the table in
+ *
+ * Context: once, by the constructor, before the gates open.
+ * Return:  0; -ENOMEM: there is no window, and the hot paths have to stay closed.
+ */
+LAB_NODISCARD int lab_hot_init(void);
 
 /* class of @size, 0 .. LAB_CLASS_MAX bytes; LAB_PCP_PAGE for a page */
 static LAB_ALWAYS_INLINE unsigned int lab_class_of(size_t size)
@@ -99,7 +122,7 @@ static LAB_ALWAYS_INLINE unsigned int lab_class_of(size_t size)
 	unsigned int log;
 
 	if (LAB_LIKELY(size <= LAB_HOT_MAX))
-		return lab_hot_size[(size + 15) / 16].cls;
+		return lab_size_class[(size + 15) / 16];
 	log = lab_log2(size - 1);
 	return 1 + 8 * (log - 7) + (unsigned int)((size - 1) >> (log - 3));
 }

@@ -141,21 +141,24 @@ static int read_pair(struct labyrinth_fault_attr *attr, char *pair)
 /* from now on every request of the process meets the watchers */
 static bool watch(const struct target *target, const struct lab_export_fault *fault)
 {
-	uint64_t watchers, gate;
+	uint64_t watchers, gate, bound;
 	unsigned int i;
 
 	if (!target_read(target, (void *)fault->watchers, &watchers, sizeof(watchers)) ||
 	    !put(target, (void *)fault->watchers, watchers | fault->watcher))
 		return false;
 	for (i = 0; i < 2; i++) {
-		if (!target_read(target, (void *)fault->gate[i], &gate, sizeof(gate)))
+		if (!target_read(target, (void *)fault->bound[i], &bound, sizeof(bound)))
 			return false;
-		/* odd and above 3 it has been closed for good, or there are no sequences */
-		if ((!(gate & 1) || gate == 3) &&
-		    !put(target, (void *)fault->gate[i], LAB_EXPORT_GATE_CLOSED))
+		/* where nobody keeps it closed there are no sequences */
+		if ((!(bound >> 63) || (uint64_t)(bound << 1) >> 33 == 1) &&
+		    !put(target, (void *)fault->bound[i], LAB_EXPORT_BOUND_CLOSED))
 			return false;
 	}
-	return true;
+	if (!target_read(target, (void *)fault->gate, &gate, sizeof(gate)))
+		return false;
+	/* odd and above 3 it has been closed for good, or there are no sequences */
+	return (gate & 1 && gate != 3) || put(target, (void *)fault->gate, LAB_EXPORT_GATE_CLOSED);
 }
 
 static int change(const struct target *target, const struct lab_export_fault *fault,

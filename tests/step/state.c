@@ -258,7 +258,7 @@ static lab_byte_t *live_byte(const void *object, uint8_t cls)
 	if (lab_is_atomic_class(cls))
 		return lab_live_byte(object, lab_class[cls].size < 128 ? LAB_LIVE16_SHIFT
 								       : LAB_LIVE128_SHIFT);
-	return lab_live_byte(object, lab_hot_kind[cls].shift);
+	return lab_live_byte(object, lab_live_shift(cls));
 }
 
 static unsigned int bits_in(const lab_word_t *words, unsigned int n)
