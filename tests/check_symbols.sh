@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Names are ours, exports are those of the maps, TLS is none or initial-exec.
+# Names are ours, exports are those of the maps, TLS is none or initial-exec; what is hot is small.
 # usage: check_symbols.sh BUILD-DIRECTORY
 out=$1
 status=0
@@ -36,6 +36,41 @@ for so in "$out/liblabyrinth.so" "$out/liblabyrinth-preload.so"; do
 	[ -z "$bad" ] || complain "$so needs $bad"
 done
 
+# What is hot stays in one window of 64 KiB, see src/layout.ld; and malloc and free of one
+# build, up to their return, as short as they are (src/README.md, "Who watches").
+section() {
+	readelf -SW "$1" | sed 's/^ *\[ *[0-9]*\]//' | awk -v name="$2" '$1 == name { print "0x" $3, "0x" $5 }'
+}
+in_window() {
+	# shellcheck disable=SC2046 # words are meant
+	set -- "$1" "$2" "$3" $(section "$1" "$2") $(section "$1" "$3")
+	if [ $# != 7 ]; then
+		complain "$1: no $2 or $3"
+	elif [ $(($4 / 0x10000)) != $((($6 + $7 - 1) / 0x10000)) ]; then
+		complain "$1: from $2 to $3 there is a multiple of 64 KiB"
+	fi
+}
+instructions() {
+	at=0x$(nm -D "$1" | awk -v name="$2" '{ sub(/@.*/, "", $3) } $3 == name { print $1 }')
+	objdump -d --no-show-raw-insn --start-address="$at" --stop-address=$((at + 1024)) "$1" |
+		awk '$1 ~ /^[0-9a-f]+:$/ { n++; if ($2 ~ /^ret/) { print n; exit } }'
+}
+at_most() {
+	n=$(instructions "$1" "$2")
+	[ -n "$n" ] || complain "$1: $2 not found"
+	[ "${n:-0}" -le "$3" ] || complain "$1: $2 has $n instructions, not $3"
+	hot="$hot $2 $n"
+}
+hot=
+if [ "${out##*/}" = release ] && [ "$(uname -m)" = x86_64 ]; then
+	for so in "$out/liblabyrinth.so" "$out/liblabyrinth-preload.so"; do
+		in_window "$so" .init .fini
+		in_window "$so" .rodata_hot .rodata_hot
+	done
+	at_most "$out/liblabyrinth-preload.so" malloc 25
+	at_most "$out/liblabyrinth-preload.so" free 31
+fi
+
 # the trace object: libunwind is in it, and nobody sees it; or it is the system's, where that was asked for
 trace=$out/liblabyrinth-trace.so
 how=$(cat "$out/trace/link" 2>/dev/null)
@@ -60,5 +95,5 @@ if [ -e "$trace" ]; then
 else
 	[ "$how" != static ] && [ "$how" != shared ] || complain "no liblabyrinth-trace.so"
 fi
-[ $status = 0 ] && echo "symbols: exports are those of the maps; libunwind: ${how:-none}"
+[ $status = 0 ] && echo "symbols: exports are those of the maps; libunwind: ${how:-none}; instructions:${hot:- not counted}"
 exit $status
