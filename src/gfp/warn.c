@@ -427,6 +427,9 @@ LAB_COLD void lab_warn_fault(labyrinth_gfp_t gfp, const struct lab_warn_fault *f
 	uint64_t now = at_once ? lab_os_clock_ms() : free_clock();
 	union image image;
 
+	/* what waits was first, also where its turn is settled when it is written */
+	if (at_once)
+		lab_warn_poll();
 	if (now && !rate_take(&lab_wiped.fault_quiet_until, &inherited_faulted, now))
 		return;
 	fill(&image, LAB_WARN_FAULT, gfp, 0);
