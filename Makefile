@@ -95,10 +95,19 @@ $(OUT)/liblabyrinth.a: $(OUT)/labyrinth-core.o
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $<
 
-$(OUT)/liblabyrinth-preload.so: $(CORE_OBJ) $(PRELOAD_OBJ) preload/symbols.ld preload/preload.map src/layout.ld
+PRELOAD_MAP := preload/preload.map
+ifeq ($(BUILD),coverage)
+# with what tests/coverage/exit.c catches
+PRELOAD_MAP := $(OUT)/preload.map
+$(PRELOAD_MAP): preload/preload.map Makefile
+	@mkdir -p $(@D)
+	$(Q)sed 's/^global:/&\n\t_exit; execve; prctl;/' $< >$@
+endif
+
+$(OUT)/liblabyrinth-preload.so: $(CORE_OBJ) $(PRELOAD_OBJ) preload/symbols.ld $(PRELOAD_MAP) src/layout.ld
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_SO) $(LAYOUT) -Wl,-soname,liblabyrinth-preload.so \
-		-Wl,--version-script,preload/preload.map -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) \
+		-Wl,--version-script,$(PRELOAD_MAP) -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) \
 		preload/symbols.ld
 
 # malloc replaced at link time, in static programs too: what needs no loader
@@ -113,11 +122,11 @@ $(OUT)/nocheck/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -DLAB_CHECK_FREE=0 -c -o $@ $<
 
-$(OUT)/liblabyrinth-preload-nocheck.so: $(NOCHECK_OBJ) $(PRELOAD_OBJ) preload/symbols.ld preload/preload.map \
+$(OUT)/liblabyrinth-preload-nocheck.so: $(NOCHECK_OBJ) $(PRELOAD_OBJ) preload/symbols.ld $(PRELOAD_MAP) \
 		src/layout.ld
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_SO) -Wl,-soname,liblabyrinth-preload-nocheck.so \
-		-Wl,--version-script,preload/preload.map -o $@ $(NOCHECK_OBJ) $(PRELOAD_OBJ) \
+		-Wl,--version-script,$(PRELOAD_MAP) -o $@ $(NOCHECK_OBJ) $(PRELOAD_OBJ) \
 		preload/symbols.ld
 
 # How to link is known once trace/libunwind.sh has looked, and in $(TRACE_LINK) then: hence a second

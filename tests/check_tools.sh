@@ -220,7 +220,9 @@ in_handlers() {
 check "labyrinth_stats() in handlers that interrupt malloc()" in_handlers
 says_why() {
 	"$tool" run --stats --stats_file=/nonexistent/x -- true 2>"$dir/why"
-	grep -q -x 'labyrinth: stats_file cannot be written, error 2' "$dir/why"
+	grep -q -x 'labyrinth: stats_file cannot be written, error 2' "$dir/why" || return 1
+	"$tool" run --stats --stats_file=/dev/full -- true 2>"$dir/why"
+	grep -q -x 'labyrinth: stats_file cannot be written, error 28' "$dir/why"
 }
 check "stats_file that cannot be written" says_why
 xml_is_right() {
@@ -499,6 +501,7 @@ poked() { # poked NAME CODE TEXT EXPRESSION COMMAND [ARGUMENT...]: a process in 
 poked "not started yet" 5 'has not started its Labyrinth yet; try again' 'lab_export.magic[0] = 0' stat
 poked "another version" 5 'figures are of version 99, and this program reads 1' 'lab_export.version = 99' stat
 poked "more CPUs than there are" 4 'may not be read' 'lab_export.cpus.n = 0' stat
+poked "classes that are nowhere" 4 'may not be read' 'lab_export.classes.at = 8' zoneinfo
 poked "names that are nowhere" 4 'may not be read' 'lab_export.event_names.at = 8' vmstat
 poked "no faults" 5 'has a Labyrinth without faults' 'lab_export.fault = 0' fault
 poked "faults that are nowhere" 4 'cannot be written to: Bad address' 'lab_export.fault = 8' fault
@@ -511,6 +514,11 @@ poked "too many stacks" 5 'has stacks that cannot be understood' 'lab_depot.used
 poked "stacks that are nowhere" 4 'may not be read' 'lab_depot.memory = 4096' profile
 not_listed() { ! "$tool" list 2>/dev/null | grep -q "^ *$1 "; }
 poked "list: passes over what it cannot read" 0 not_listed 'lab_export.cpus.n = 0' list
+listed_as() { "$tool" list 2>/dev/null | grep -q "^ *$2 [SR] sleep  *$1 "; }
+none() { listed_as none "$1"; }
+trylock() { listed_as trylock "$1"; }
+poked "list: no stacks" 0 none 'lab_export.backend = 0' list
+poked "list: stacks by the try-lock" 0 trylock 'lab_export.backend = 2' list
 # the first stack of all is left out, the others are not
 stacks_but() { # stacks_but PID: as many as have samples
 	"$tool" profile "$1" >"$dir/stacks" && [ "$(grep -c -E '^[0-9]+: [0-9]+ \[[0-9]+: [0-9]+\] @ 0x' "$dir/stacks")" = \
