@@ -44,6 +44,15 @@
 #define HARNESS_SANITIZER (getenv("LAB_EMULATED") ? "the emulator" : "")
 #endif
 
+/* coverage/exit.c: a process that ends by a signal is counted */
+void coverage_catch(void) __attribute__((weak));
+
+/* what writes to memory of its own at each step, if anything does */
+static inline const char *harness_touches(void)
+{
+	return coverage_catch && !HARNESS_SANITIZER[0] ? "coverage" : HARNESS_SANITIZER;
+}
+
 enum { NR_THREADS = 4, STRESS_MS = 500 };
 
 #define must(x)                                                                                    \
@@ -181,9 +190,6 @@ struct outcome {
 	int status; /* as of waitpid() */
 	char said[2048];
 };
-
-/* coverage/exit.c: a process that ends by a signal is counted */
-void coverage_catch(void) __attribute__((weak));
 
 static inline void child_main(child_fn *run, void *arg, int fd)
 {

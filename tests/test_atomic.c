@@ -541,9 +541,9 @@ static void test_handlers_take_no_page_fault(void **state)
 	raise(SIGUSR1);
 	assert_true(seen.objects > FRAMES * 16u * 256 / 10);
 	assert_int_equal(seen.calls, 0);
-	if (HARNESS_SANITIZER[0])
+	if (harness_touches()[0])
 		print_message("%s touches its own memory: faults are not compared\n",
-			      HARNESS_SANITIZER);
+			      harness_touches());
 	else
 		assert_int_equal(seen.faults, 0);
 	must_be_all_back(all);

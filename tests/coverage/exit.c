@@ -37,7 +37,8 @@ EXPORTED int prctl(int option, ...)
 	for (i = 0; i < 4; i++)
 		x[i] = va_arg(args, unsigned long);
 	va_end(args);
-	if (option == PR_SET_SECCOMP && !sealed) {
+	/* the first comes before seccomp(2), too, but for who may do without */
+	if ((option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECCOMP) && !sealed) {
 		dump();
 		sealed = 1;
 	}
