@@ -890,18 +890,43 @@ static bool heap_is_wiped(void)
 	return false;
 }
 
+/* which calls fail, and is the heap's free memory dirty */
+struct refusal {
+	uint64_t nth, times;
+	bool dirty;
+};
+
+static void dirty_the_heap(void)
+{
+	bool clean;
+	size_t run = lab_run_take(8ul << LAB_BLOCK_SHIFT, 1ul << LAB_BLOCK_SHIFT, &clean);
+
+	must(run != SIZE_MAX);
+	memset(block_address(run), 1, 8ul << LAB_BLOCK_SHIFT);
+	lab_run_give(run, 8);
+}
+
 static void init_fails(void *arg)
 {
-	uint64_t nth = *(uint64_t *)arg, calls = lab_os_calls();
-	uint64_t managed = lab_word_get(&lab_zones[LAB_ZONE_HEAP].managed);
+	const struct refusal *refusal = arg;
+	const struct lab_zone *heap = &lab_zones[LAB_ZONE_HEAP];
+	uint64_t nth = refusal->nth, calls, managed, free;
 
-	lab_os_fail_from(nth, 1);
+	if (refusal->dirty)
+		dirty_the_heap();
+	calls = lab_os_calls();
+	managed = lab_word_get(&heap->managed);
+	free = lab_word_get(&heap->free);
+	lab_os_fail_from(nth, refusal->times);
 	if (lab_excl_init(64, 16, true)) {
+		must(!refusal->dirty || nth > 1 || lab_word_get(&heap->free) == free);
 		must(!heap_is_wiped());
 		must(!lab_excl_is_ours() && !founding() && !lab_excl_take(0, 0));
 		must(!lab_excl_take_some(1, 0, pages));
 		lab_excl_refill();
-		must(lab_word_get(&lab_zones[LAB_ZONE_HEAP].managed) - managed <=
+		/* free blocks it took may have gone unmapped */
+		must(lab_word_get(&heap->managed) + (refusal->dirty ? 2 * LAB_BLOCK_FRAMES : 0) -
+			     managed <=
 		     2 * LAB_BLOCK_FRAMES);
 	} else {
 		must(lab_excl_is_ours() && lab_word_get(&zone()->free) == 16);
@@ -912,22 +937,32 @@ static void init_fails(void *arg)
 	must(labyrinth_alloc_page(KERNEL) && lab_word_get(&zone()->cap) == 64);
 }
 
-/* A set-up that fails at any system call leaves no zone or a whole one. */
-static void test_init_with_any_failing_call_is_empty_or_whole(void **state)
+static void each_call_fails(uint64_t times, bool dirty)
 {
-	uint64_t nth;
+	struct refusal refusal = { .nth = 1, .times = times, .dirty = dirty };
 
-	(void)state;
-	for (nth = 1; nth < 40; nth++) {
-		struct outcome out = in_child(init_fails, &nth);
+	for (; refusal.nth < 40; refusal.nth++) {
+		struct outcome out = in_child(init_fails, &refusal);
 
-		if (WIFEXITED(out.status) && WEXITSTATUS(out.status) == 77 && nth > 8)
+		if (WIFEXITED(out.status) && WEXITSTATUS(out.status) == 77 && refusal.nth > 8)
 			return;
 		if (out.status)
-			fail_msg("call %d: status %#x: %s", (int)nth, (unsigned int)out.status,
-				 out.said);
+			fail_msg("call %d: status %#x: %s", (int)refusal.nth,
+				 (unsigned int)out.status, out.said);
 	}
 	fail_msg("never came to an end");
+}
+
+/*
+ * A set-up that fails at any system call leaves no zone or a whole one, also where the next
+ * fails, by which that is undone, and where what the heap has free was used.
+ */
+static void test_init_with_any_failing_call_is_empty_or_whole(void **state)
+{
+	(void)state;
+	each_call_fails(1, false);
+	each_call_fails(2, false);
+	each_call_fails(1, true);
 }
 
 /* ---- RLIMIT_MEMLOCK ---- */

@@ -3,6 +3,8 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include "gfp/reclaim.h"
@@ -412,6 +414,59 @@ static void test_child_of_fork_restarts_it(void **state)
 	assert_child_succeeds(forks, NULL);
 }
 
+static bool no_threads;
+static unsigned int attempts;
+
+/* in front of libc's */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
+{
+	int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+	if (no_threads) {
+		attempts++;
+		return EAGAIN;
+	}
+	*(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+	return real(thread, attr, run, arg);
+}
+
+static void tries_again(void *unused)
+{
+	uint64_t began = now_ms();
+	struct capture capture;
+	unsigned int i;
+
+	(void)unused;
+	no_threads = true;
+	capture_start(&capture);
+	lab_kswapd_init(true, false);
+	must(attempts == 1 && !lab_kswapd_is_here());
+	for (i = 0; i < 100; i++)
+		lab_refill();
+	must(attempts == 1 || now_ms() - began >= 1000);
+	must(is_at_high());
+	while (now_ms() - began < 1100)
+		usleep(10000);
+	attempts = 0;
+	lab_refill();
+	must(attempts == 1);
+	/* by now it is known */
+	must(!strcmp(capture_end(&capture), "labyrinth: kswapd:1: no thread, ordinary calls refill "
+					    "instead (error 11)\n"));
+	no_threads = false;
+	while (now_ms() - began < 2300)
+		usleep(10000);
+	lab_refill();
+	must(comes_true(has_one_kswapd, 1000));
+}
+
+/* Where no thread can be made ordinary calls do its work, and try again, once a second. */
+static void test_a_thread_that_cannot_be_made_is_tried_again(void **state)
+{
+	(void)state;
+	assert_child_succeeds(tries_again, NULL);
+}
+
 static void starts_and_ends(void *unused)
 {
 	(void)unused;
@@ -593,6 +648,7 @@ int main(void)
 		cmocka_unit_test(test_nap_is_counted_as_in_the_kernel),
 		cmocka_unit_test(test_thread_asks_shrinkers_when_nothing_is_left),
 		cmocka_unit_test(test_child_of_fork_restarts_it),
+		cmocka_unit_test(test_a_thread_that_cannot_be_made_is_tried_again),
 		cmocka_unit_test(test_thousand_forks),
 		cmocka_unit_test(test_process_ends_with_the_thread),
 		cmocka_unit_test(test_thread_writes_deferred_reports),

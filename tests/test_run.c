@@ -170,6 +170,31 @@ static void test_give_unmapped_leaves_holes_that_serve_again(void **state)
 	lab_run_give(again, 4);
 }
 
+/* What a run has mapped when the system refuses the rest of it is unmapped again. */
+static void test_run_refused_half_way_leaves_its_holes(void **state)
+{
+	size_t run;
+	bool clean;
+
+	(void)state;
+	run = lab_run_take(6 * MIB, block_bytes, &clean);
+	assert_true(run != SIZE_MAX);
+	assert_int_equal(munmap(block_address(run), block_bytes), 0);
+	assert_int_equal(munmap(block_address(run + 2), block_bytes), 0);
+	lab_run_give_unmapped(run, 1);
+	lab_run_give(run + 1, 1);
+	lab_run_give_unmapped(run + 2, 1);
+	lab_os_fail_from(2, UINT32_MAX);
+	assert_true(lab_run_take(6 * MIB, block_bytes, &clean) == SIZE_MAX);
+	lab_os_fail_from(0, 0);
+	assert_int_equal(block_word(run).mapped, 0);
+	assert_false(is_block_mapped(run));
+	assert_false(is_block_mapped(run + 2));
+	assert_int_equal(lab_run_take(6 * MIB, block_bytes, &clean), run);
+	lab_run_give(run, 3);
+	assert_int_equal(heap_in_use(), 0);
+}
+
 /* A mapping of the program's inside the window is left alone and passed over. */
 static void test_run_around_foreign_mapping_leaves_it_alone(void **state)
 {
@@ -274,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_run_of_every_alignment_is_aligned),
 		cmocka_unit_test(test_extend_into_used_block_is_refused),
 		cmocka_unit_test(test_give_unmapped_leaves_holes_that_serve_again),
+		cmocka_unit_test(test_run_refused_half_way_leaves_its_holes),
 		cmocka_unit_test(test_run_beyond_the_window_is_refused),
 		cmocka_unit_test(test_runs_among_threads_have_one_owner),
 		/* last: it keeps what it took */
