@@ -23,7 +23,7 @@ python=/usr/bin/python3
 python_code='d = {i: str(i) * 9 for i in range(20000)}; print("sum", sum(map(len, d.values())))'
 python_says="sum 800010"
 
-for program in limits sandboxed refuse; do
+for program in limits sandboxed refuse trace; do
 	build "$out/$program" "$root/tests/programs_c/$program.c" || exit 1
 	cp "$out/$program" "$dir/"
 done
@@ -184,6 +184,8 @@ check_refused() {
 	grep -q "$(ok_line "$b")" "$log" || fail "no memory for the reserve, $b" "not served" "$log"
 	expect "no mremap(), mlock2(), $b" "$(ok_line "$b")" "$refuse" mremap/38 mlock2/38 -- \
 		"${with[@]}" "$limits" work
+	expect "no mlock2(), and no limit to be read, $b" 'RLIMIT_MEMLOCK, which is unlimited;' \
+		"$refuse" mlock2/1 prlimit64/1 -- "${with[@]}" "$dir/trace" kernel
 	says "kswapd:1 without MADV_WIPEONFORK, $b" \
 		'labyrinth: kswapd:1: no MADV_WIPEONFORK, ordinary calls refill instead (error 0)' \
 		"$refuse" madvise/22/2/18 -- "${with[@]}" LABYRINTH_OPTIONS=kswapd:1 true
@@ -191,6 +193,9 @@ check_refused() {
 		'labyrinth: kswapd:1: no thread, ordinary calls refill instead (error 11)' \
 		"$refuse" clone3/38 clone/11 -- "${with[@]}" LABYRINTH_OPTIONS=kswapd:1 lua5.4 -e 'print(("x"):rep(9999):len())'
 	[ "$(wc -l <"$log")" = 2 ] || fail "kswapd:1 without threads, $b" "more than once" "$log"
+	[ ! -w /proc/pressure/memory ] || says "psi:1 without a trigger, $b" \
+		'labyrinth: psi:1: no trigger on /proc/pressure/memory, going on without (error 95)' \
+		"$refuse" write/95/2/20 -- "${with[@]}" LABYRINTH_OPTIONS=kswapd:1,psi:1 true
 	says "profile:1 without memory, $b" 'labyrinth: profile:1 and page_owner:1: no memory: error 12' \
 		bash -c 'limited "$@"' - "-v 40000" env LABYRINTH_OPTIONS=profile:1 true
 }

@@ -18,9 +18,10 @@ NO_API=77
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 
+# check NAME BACKEND [WHERE]
 check() {
 	local name=$1 backend=$2 want pid ptr code
-	local label="$name, $backend" options=
+	local label="$name, $backend${3-}" options=
 
 	[ ! -e "$root/tests/misuse/$name.options" ] || options=$(cat "$root/tests/misuse/$name.options")
 
@@ -66,4 +67,14 @@ for source in "$root"/tests/misuse/*.c; do
 		check "$name" "$backend"
 	done
 done
+# what the library without checks sees as well: it does not look at live bytes
+without=${preload%.so}-nocheck.so
+if [ -e "$without" ]; then
+	preload=$without
+	for name in double_free_large double_free_huge free_interior_large free_mapped; do
+		for backend in $backends; do
+			check "$name" "$backend" ", without checks"
+		done
+	done
+fi
 finish

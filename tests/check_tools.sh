@@ -505,6 +505,7 @@ poked "classes that are nowhere" 4 'may not be read' 'lab_export.classes.at = 8'
 poked "names that are nowhere" 4 'may not be read' 'lab_export.event_names.at = 8' vmstat
 poked "no faults" 5 'has a Labyrinth without faults' 'lab_export.fault = 0' fault
 poked "faults that are nowhere" 4 'cannot be written to: Bad address' 'lab_export.fault = 8' fault
+poked "watchers that are nowhere" 4 'cannot be written to: Bad address' 'lab_fault.watchers = 8' fault failslab probability=1
 poked "faults of another version" 5 'whose faults are of another version' 'lab_fault.version = 99' fault
 poked "no profiles" 5 'has a Labyrinth without profiles' 'lab_export.depot = 0' profile
 poked "profiles that are nowhere" 4 'may not be read' 'lab_export.depot = 8' profile

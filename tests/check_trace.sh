@@ -174,6 +174,19 @@ check_contained() {
 	END
 }
 
+# called by name, it does not know its directory, and asks where libraries are
+check_by_name() { # NAME DIRECTORY PATTERN
+	(
+		PATH=$dir:$PATH
+		LD_LIBRARY_PATH=$2 LABYRINTH_OPTIONS=trace:1 timeout -k 5 20 contains_exported handler
+	) >"$log" 2>&1
+	if grep -q -e "$3" "$log" && grep -q '^ok handler' "$log"; then
+		pass "contained, by name, $1"
+	else
+		fail "contained, by name, $1" "does not say $3" "$log"
+	fi
+}
+
 # build_with UNWIND [ARGUMENT...]: only the trace object is built anew; what make says in $log
 build_with() {
 	local how=$1
@@ -272,5 +285,8 @@ check_object
 check_no_clock
 check_missing
 check_contained
+check_by_name "where libraries are" "$lib" '^ capture+0x[0-9a-f]*/0x[0-9a-f]* .liblabyrinth-trace.so.$'
+check_by_name "nowhere" "$dir" \
+	'^labyrinth: trace:1: no stacks in reports: liblabyrinth-trace.so: cannot open shared object file'
 check_ways
 finish

@@ -29,7 +29,8 @@ static const struct {
 } calls[] = {
 	CALL(clone3),		CALL(clone),  CALL(madvise),
 	CALL(mremap),		CALL(mlock2), CALL(process_vm_writev),
-	CALL(process_vm_readv), CALL(prctl),
+	CALL(process_vm_readv), CALL(prctl),  CALL(write),
+	CALL(prlimit64),
 };
 enum { NR_CALLS = sizeof(calls) / sizeof(*calls), MOST = 64 };
 

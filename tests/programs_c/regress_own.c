@@ -6,6 +6,7 @@
  * Prints "own: ok".
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <stdbool.h>
@@ -73,6 +74,8 @@ static void use(void *block, size_t align, size_t size, const char *what)
 int main(void)
 {
 	static const size_t sizes[] = { 1, 24, 100, 1000, 4096, 5000, 70000, 3u << 20, 40u << 20 };
+	/* as of programs whose functions forward to the next: ours, if preloaded */
+	void (*next_free)(void *) = (void (*)(void *))dlsym(RTLD_NEXT, "free");
 	unsigned long before;
 	void *block;
 	char *text;
@@ -100,6 +103,9 @@ int main(void)
 		block = memset(malloc(100), 7, 100);
 		use(labyrinth_heap_realloc(block, 5000), 16, 5000, "labyrinth_heap_realloc");
 	}
+	expect(next_free, "dlsym", 0);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		next_free(malloc(sizes[i]));
 	expect(posix_memalign(&block, 24, 100) == EINVAL, "posix_memalign(24)", 100);
 	before = served;
 	text = strdup("libc's own calls come to the program's malloc too");
