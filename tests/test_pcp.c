@@ -5,10 +5,12 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <ucontext.h>
 
+#include "labyrinth.h"
 #include "os/cpu.h"
 #include "pcp/flow.h"
 
@@ -362,6 +364,51 @@ static void test_metered_pop_ends_at_its_meter(void **state)
 	lab_word_set(meter, 0);
 }
 
+/* the system call of a thread that begins or ends; as libc makes it */
+static long rseq_call(int flags)
+{
+	return syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32, flags,
+		       RSEQ_SIG);
+}
+
+/*
+ * A thread whose restartable sequences are at an end already, as libc's own last steps
+ * are, or one on a CPU beyond ours: no stack is touched, and what is counted is counted.
+ */
+static void test_a_thread_without_sequences_is_refused(void **state)
+{
+	void *from[4] = { entry(1), entry(2), entry(3), entry(4) }, *out;
+	lab_word_t *taken = &lab_flow_others[LAB_FLOW_ORDER].taken;
+	uint64_t before = lab_word_get(taken);
+
+	(void)state;
+	if (lab_pcp_backend() != LAB_PCP_RSEQ) {
+		print_message("no sequences here\n");
+		return;
+	}
+	assert_true(lab_pcp_push(40, entry(5)) && lab_pcp_push(40, entry(6)));
+	lab_word_set(lab_pcp_meter(40), 5);
+	assert_int_equal(rseq_call(RSEQ_FLAG_UNREGISTER), 0);
+	assert_refuses_at_once(40);
+	assert_int_equal(lab_pcp_push_many(40, from, 4), 0);
+	assert_false(lab_pcp_try_pop(LAB_PCP_STACK(40u), &out));
+	assert_false(lab_pcp_try_push(LAB_PCP_STACK(40u), LAB_PCP_CAP(40u), entry(1)));
+	assert_false(lab_pcp_try_pop_metered(&lab_rseq_gate, LAB_PCP_STACK(40u), 40, &out));
+	lab_flow_took(LAB_FLOW_ORDER, 7);
+	/* the hot paths */
+	out = labyrinth_heap_malloc(100);
+	assert_non_null(out);
+	labyrinth_free(out);
+	assert_int_equal(rseq_call(0), 0);
+	assert_int_equal(lab_word_get(taken), before + 7);
+	assert_int_equal(lab_word_get(lab_pcp_meter(40)), 5);
+	lab_word_set(lab_pcp_meter(40), 0);
+	assert_ptr_equal(lab_pcp_pop(40), entry(6));
+	assert_ptr_equal(lab_pcp_pop(40), entry(5));
+	assert_null(lab_pcp_pop(40));
+	lab_word_sub(taken, 7);
+}
+
 static void end_backend(void *unused)
 {
 	(void)unused;
@@ -533,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_drain_restarts_sequences_before_it_takes),
 		cmocka_unit_test(test_try_push_to_full_stack_is_refused),
 		cmocka_unit_test(test_metered_pop_ends_at_its_meter),
+		cmocka_unit_test(test_a_thread_without_sequences_is_refused),
 		cmocka_unit_test(test_fini_leaves_no_stacks),
 		cmocka_unit_test(test_entries_among_threads_and_handlers_are_conserved),
 	};
