@@ -62,9 +62,14 @@ preload=$out/liblabyrinth-preload.so
 # The counters are written by calls and cost page faults and time of their own: a test
 # that counts or measures these may fail here, which is not what this is about.
 run() { # run LOG COMMAND...
-	local log=$out/$1.log began=$SECONDS
+	local log=$out/$1.log began=$SECONDS at
 	shift
-	timeout 900 "$@" >>"$log" 2>&1 || echo "  (failed here: $*)"
+	at=$(($(stat -c %s "$log" 2>/dev/null) + 1))
+	timeout 900 "$@" >>"$log" 2>&1 || {
+		echo "  (failed here: $*)"
+		tail -c +$at "$log" | sed -n -E 's/^(FAILED|FAIL)( +[^:]+).*/    \2/p; s/^\[  FAILED  \] (test_\w+)$/       \1/p' |
+			sort -u
+	}
 	printf '  %4d s %s\n' $((SECONDS - began)) "$*" >>$out/times
 }
 rm -f $out/*.log $out/times $out/gcov_errors
