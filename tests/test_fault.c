@@ -2,6 +2,7 @@
 /* Requests that fail on purpose: each attribute by itself, exactly. */
 #include "harness.h"
 
+#include <sys/auxv.h>
 #include <sys/time.h>
 
 #include "api/fault_api.h"
@@ -411,6 +412,8 @@ static void test_mempool_gives_its_own(void **state)
 
 static void say(void *unused)
 {
+	/* the emulators of other machines have no vDSO: what waits knows no time */
+	const bool has_clock = getauxval(AT_SYSINFO_EHDR) != 0;
 	struct capture capture;
 	char want[400];
 
@@ -432,8 +435,9 @@ static void say(void *unused)
 	snprintf(want, sizeof(want),
 		 "labyrinth[%d]: test_fault: FAULT_INJECTION: forcing a failure.\n"
 		 "name failslab, interval 1, probability 100, space 0, times -1, bytes 1000, "
-		 "seed 17, mode:0x820(GFP_ATOMIC), thread=0x%lx,ago=",
-		 (int)getpid(), (unsigned long)pthread_self());
+		 "seed 17, mode:0x820(GFP_ATOMIC), thread=0x%lx%s",
+		 (int)getpid(), (unsigned long)__builtin_thread_pointer(),
+		 has_clock ? ",ago=" : "\n");
 	must(strncmp(capture.said, want, strlen(want)) == 0);
 	must(strchr(strchr(capture.said, '\n') + 1, '\n')[1] == '\0');
 	must(get(LABYRINTH_FAILSLAB).injected == 3 && get(LABYRINTH_FAILSLAB).times == -1);

@@ -106,7 +106,7 @@ static void say_later(void *unused)
 	snprintf(pattern, sizeof(pattern),
 		 "^labyrinth\\[%d\\]: test_warn: page allocation failure: order:0, "
 		 "mode:0x820\\(GFP_ATOMIC\\), thread=0x%lx,ago=[0-9]+ms\n" MEM_INFO,
-		 (int)getpid(), (unsigned long)pthread_self());
+		 (int)getpid(), (unsigned long)__builtin_thread_pointer());
 	must(matches(capture.said, pattern));
 	snprintf(pattern, sizeof(pattern), "reserve free:%dkB min:%dkB low:%dkB high:%dkB",
 		 (int)before.free * 4, (int)before.min * 4, (int)before.low * 4,
