@@ -23,7 +23,7 @@ python=/usr/bin/python3
 python_code='d = {i: str(i) * 9 for i in range(20000)}; print("sum", sum(map(len, d.values())))'
 python_says="sum 800010"
 
-for program in limits sandboxed refuse trace; do
+for program in limits sandboxed refuse trace tight; do
 	build "$out/$program" "$root/tests/programs_c/$program.c" || exit 1
 	cp "$out/$program" "$dir/"
 done
@@ -208,6 +208,10 @@ check_start() {
 	for option in stats:0 kswapd:1 init_on_free:1 quarantine:64k; do
 		expect "malloc() before the start, $option, $b" "^started\$" env LD_PRELOAD="$preload $out/early.so" \
 			LABYRINTH_OPTIONS=$option sh -c 'echo started'
+	done
+	for option in stats:0 init_on_free:1; do
+		expect "no address space at the start, and then some, $option, $b" "^tight: ok\$" \
+			env LD_PRELOAD="$preload" LABYRINTH_OPTIONS=$option "$dir/tight"
 	done
 	says "redzone:1 after many objects, $b" \
 		'labyrinth: redzone:1: too many objects are in use already; none is looked at' \

@@ -80,16 +80,23 @@ static LAB_NOINLINE void *malloc_slow(size_t size)
 	return ptr ? ptr : lab_no_memory();
 }
 
-/* the hot path again: its own gate is closed where there are sections, and watchers */
+/*
+ * The hot path again: its own gate is closed where there are sections, and watchers, and
+ * where its table could not be filled in, so that one is not used here.
+ */
 void *lab_malloc_any(size_t align, size_t size)
 {
-	uint64_t gate;
+	unsigned int cls;
 	void *ptr;
 
 	(void)align;
-	if (size <= LAB_HOT_MAX && !lab_scope_is_atomic() && lab_rseq_open(&gate) &&
-	    lab_heap_pop(gate, (size - !!size) / 16, &ptr))
-		return ptr;
+	if (size <= LAB_HOT_MAX && !lab_scope_is_atomic()) {
+		cls = lab_class_of(size);
+		if (LAB_LIKELY(lab_pcp_try_pop(lab_pcp_class[cls].stack, &ptr))) {
+			lab_byte_set(lab_live_byte(ptr, lab_live_shift(cls)), lab_live_value(ptr));
+			return ptr;
+		}
+	}
 	return malloc_slow(size);
 }
 
