@@ -8,6 +8,7 @@
 #include "api/fault_api.h"
 #include "api/options.h"
 #include "labyrinth.h"
+#include "watched_step.h"
 
 #define ATOMIC LABYRINTH_GFP_ATOMIC
 #define KERNEL LABYRINTH_GFP_KERNEL
@@ -518,6 +519,35 @@ static void test_handlers_are_refused_too(void **state)
 	assert_child_succeeds(storm, NULL);
 }
 
+static void fail_later(void)
+{
+	labyrinth_fail_nth(1000);
+}
+
+static void fail_now(void)
+{
+	labyrinth_fail_nth(1);
+	must(!labyrinth_heap_malloc(64));
+}
+
+static void start_while_starting(void *unused)
+{
+	(void)unused;
+	/* so that the hot path has one */
+	labyrinth_free(labyrinth_heap_malloc(64));
+	lab_options.fail_ignore_gfp_wait = false;
+	lab_fault_options();
+	must(!lab_is_watched());
+	at_watched_step(fail_later, fail_now);
+}
+
+/* Who starts a watcher while another is about to does not rely on that one. */
+static void test_handler_starts_what_is_being_started(void **state)
+{
+	(void)state;
+	assert_child_succeeds(start_while_starting, NULL);
+}
+
 static void marked_by_option(void *unused)
 {
 	(void)unused;
@@ -550,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_mempool_gives_its_own),
 		cmocka_unit_test(test_message_is_the_kernels),
 		cmocka_unit_test(test_handlers_are_refused_too),
+		cmocka_unit_test(test_handler_starts_what_is_being_started),
 		cmocka_unit_test(test_option_marks_the_first_thread),
 	};
 

@@ -8,6 +8,7 @@
 #include "labyrinth.h"
 #include "page/frame.h"
 #include "slab/sizeclass.h"
+#include "watched_step.h"
 
 enum { MIB = 1 << 20, PAGE = LAB_PAGE_BYTES };
 
@@ -74,6 +75,30 @@ static void test_nothing_is_there_before_the_start(void **state)
 {
 	(void)state;
 	assert_child_succeeds(before_start, NULL);
+}
+
+static void start_rarely(void)
+{
+	must(labyrinth_profile_start(1ul << 40) == 0);
+}
+
+static void allocate_once(void)
+{
+	must(labyrinth_heap_malloc(12345));
+}
+
+static void allocate_while_starting(void *unused)
+{
+	(void)unused;
+	at_watched_step(start_rarely, allocate_once);
+	must(nr_owners() == 0);
+}
+
+/* Nothing is sampled before the rate is known. */
+static void test_rate_is_there_when_samples_are_taken(void **state)
+{
+	(void)state;
+	assert_child_succeeds(allocate_while_starting, NULL);
 }
 
 static size_t address_space(void)
@@ -324,6 +349,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nothing_is_there_before_the_start),
 		cmocka_unit_test(test_start_without_memory_is_refused),
+		cmocka_unit_test(test_rate_is_there_when_samples_are_taken),
 		cmocka_unit_test(test_dumps_return_the_error),
 		cmocka_unit_test(test_objects_have_records),
 		cmocka_unit_test(test_pairs_are_sampled_by_their_bytes),

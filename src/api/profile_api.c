@@ -35,8 +35,8 @@ static int start(uint64_t watchers, uint64_t rate)
 		return err;
 	if (!lab_warn_trace())
 		lab_trace_load();
-	lab_watch_start(watchers);
 	lab_sample_start(rate);
+	lab_watch_start(watchers);
 	lab_word_set(lab_depot_word(&lab_depot.rate), lab_sample_rate());
 	return 0;
 }

@@ -14,10 +14,11 @@ static lab_word_t seed;
 
 void lab_sample_start(uint64_t bytes)
 {
-	if (!lab_word_swap(&rate, 0, bytes))
-		return;
-	lab_word_set(&seed, lab_os_clock_ns() ^ (uint64_t)lab_getpid() << 32);
-	lab_hot_meter();
+	if (lab_word_swap(&rate, 0, bytes))
+		lab_word_set(&seed, lab_os_clock_ns() ^ (uint64_t)lab_getpid() << 32);
+	/* by whoever comes before lab_watch_start() is done; twice does no harm */
+	if (!lab_is_sampled())
+		lab_hot_meter();
 }
 
 uint64_t lab_sample_rate(void)

@@ -16,7 +16,7 @@
 #include "diag/watch.h"
 
 /**
- * lab_sample_start() - objects are sampled from now on
+ * lab_sample_start() - objects are sampled as soon as lab_watch_start() has been called
  * @rate: bytes, 1 .. 2^40; 1: each and every one
  *
  * Context: MT-Safe, AS-Safe.  There is no way back; the first rate stays.

@@ -25,14 +25,15 @@ static bool step_add(uint64_t *raw, uint64_t bits)
 
 void lab_watch_start(uint64_t watchers)
 {
-	uint64_t old;
+	uint64_t old = lab_word_get(&lab_watchers);
 
-	(void)lab_word_step(&lab_watchers, &old, step_add, watchers, memory_order_relaxed,
-			    memory_order_relaxed);
+	/* before the bits, on which who comes in between relies; to close twice does no harm */
 	if (watchers & ~LAB_WATCH_BY_SAMPLES && !(old & ~LAB_WATCH_BY_SAMPLES))
 		lab_hot_close();
 	if (!old)
 		lab_page_close();
+	(void)lab_word_step(&lab_watchers, &old, step_add, watchers, memory_order_relaxed,
+			    memory_order_relaxed);
 }
 
 void lab_watch_stop(void)
