@@ -117,11 +117,11 @@ check_marked() {
 	done
 }
 
-# labyrinth fault PID: stopped or not, with vfork() or without
+# labyrinth fault PID: stopped or not, with vfork(), several at once too, or without
 check_outside() {
 	# bytes to be had first: more than are asked for where a sequence was interrupted
 	local label="labyrinth fault, $*, $backend" pid code state=$1 space=64000000
-	[ $# -eq 1 ] || space=1500000000
+	[ "${2:-}" != vfork ] || space=1500000000
 	shift
 	: >"$log/out"
 	env "$(backend_environment "$backend")" LD_PRELOAD="$preload" "$out/fault" "$@" \
@@ -197,6 +197,7 @@ for backend in $backends; do
 	check_outside running
 	check_outside stopped
 	check_outside running vfork
+	check_outside running vforks
 done
 backend=rseq
 env LD_PRELOAD="$preload" "$out/fault" >/dev/null &

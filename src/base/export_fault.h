@@ -3,10 +3,11 @@
  * How labyrinth(1) lets the requests of another process fail, which may be stopped:
  * struct lab_export leads here, and all are words that it may write.
  *
- * First attr, then the bit watcher in *watchers, then the gates, so that all requests take
- * the slow path, where watchers are asked.  That of pages by GATE_CLOSED: odd, and above 3,
- * so that it stays odd when a child of vfork(), which came in between, is gone.  The bounds
- * of malloc() and free() by BOUND_CLOSED: below zero, and by two for the same reason.
+ * First attr, then the gates, so that all requests take the slow path, then the bit watcher
+ * in *watchers, for which it asks.  The gate of pages by GATE_CLOSED, odd, the bounds of malloc()
+ * and free() by BOUND_CLOSED, below zero: whatever they held.  Both count more who keep them
+ * closed than there can be children of vfork(), so that they stay so when those that were
+ * there, or came in between, are gone.
  */
 #ifndef LAB_BASE_EXPORT_FAULT_H
 #define LAB_BASE_EXPORT_FAULT_H
@@ -14,8 +15,9 @@
 #include "labyrinth_fault.h"
 
 #define LAB_EXPORT_FAULT_VERSION 2u
-#define LAB_EXPORT_GATE_CLOSED	 5u
-#define LAB_EXPORT_BOUND_CLOSED	 (1ull << 63 | 2ull << 32)
+#define LAB_EXPORT_MANY		 (1ull << 24)
+#define LAB_EXPORT_GATE_CLOSED	 (LAB_EXPORT_MANY << 1 | 1)
+#define LAB_EXPORT_BOUND_CLOSED	 (1ull << 63 | LAB_EXPORT_MANY << 32)
 
 struct lab_export_fault {
 	uint64_t version, bytes; /* of this structure */

@@ -141,24 +141,16 @@ static int read_pair(struct labyrinth_fault_attr *attr, char *pair)
 /* from now on every request of the process meets the watchers */
 static bool watch(const struct target *target, const struct lab_export_fault *fault)
 {
-	uint64_t watchers, gate, bound;
+	uint64_t watchers;
 	unsigned int i;
 
-	if (!target_read(target, (void *)fault->watchers, &watchers, sizeof(watchers)) ||
-	    !put(target, (void *)fault->watchers, watchers | fault->watcher))
-		return false;
-	for (i = 0; i < 2; i++) {
-		if (!target_read(target, (void *)fault->bound[i], &bound, sizeof(bound)))
+	for (i = 0; i < 2; i++)
+		if (!put(target, (void *)fault->bound[i], LAB_EXPORT_BOUND_CLOSED))
 			return false;
-		/* where nobody keeps it closed there are no sequences */
-		if ((!(bound >> 63) || (uint64_t)(bound << 1) >> 33 == 1) &&
-		    !put(target, (void *)fault->bound[i], LAB_EXPORT_BOUND_CLOSED))
-			return false;
-	}
-	if (!target_read(target, (void *)fault->gate, &gate, sizeof(gate)))
-		return false;
-	/* odd and above 3 it has been closed for good, or there are no sequences */
-	return (gate & 1 && gate != 3) || put(target, (void *)fault->gate, LAB_EXPORT_GATE_CLOSED);
+	return put(target, (void *)fault->gate, LAB_EXPORT_GATE_CLOSED) &&
+	       target_read(target, (void *)fault->watchers, &watchers, sizeof(watchers)) &&
+	       (watchers & fault->watcher ||
+		put(target, (void *)fault->watchers, watchers | fault->watcher));
 }
 
 static int change(const struct target *target, const struct lab_export_fault *fault,
