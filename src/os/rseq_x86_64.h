@@ -62,11 +62,11 @@ static_assert(LAB_CPU_SHIFT == 16, "the sequences load the CPU number shifted");
 #define LAB_RSEQ_INPUT_AT                                                                          \
 	[rseq] "r"(gate), [stack] "m"(*stack), [ncpu] "i"((LAB_NR_CPUS - 1) << LAB_CPU_SHIFT)
 
-#define LAB_RSEQ_POP                                                                               \
+#define LAB_RSEQ_POP(also)                                                                         \
 	LAB_RSEQ_BEGIN                                                                             \
 	"subl $1, %k[count]\n\t"                                                                   \
 	"jl %l[edge]\n\t"                                                                          \
-	"movq 8(%[at], %[count], 8), %[entry]\n\t" LAB_RSEQ_COMMIT
+	"movq 8(%[at], %[count], 8), %[entry]\n\t" also LAB_RSEQ_COMMIT
 
 #define LAB_RSEQ_PUSH(compare)                                                                     \
 	LAB_RSEQ_BEGIN compare "jae %l[edge]\n\t"                                                  \
@@ -75,6 +75,16 @@ static_assert(LAB_CPU_SHIFT == 16, "the sequences load the CPU number shifted");
 
 /* acquire: pairs with stack_reopen(), pcp.c: x86 loads in order [stack.shut] */
 enum lab_rseq_result { LAB_RSEQ_DONE, LAB_RSEQ_EDGE, LAB_RSEQ_ABORTED, LAB_RSEQ_NOCPU };
+
+/* The ends of a sequence that may find an edge. */
+#define LAB_RSEQ_RETURN                                                                            \
+	return LAB_RSEQ_DONE;                                                                      \
+	edge:                                                                                      \
+	return LAB_RSEQ_EDGE;                                                                      \
+	nocpu:                                                                                     \
+	return LAB_RSEQ_NOCPU;                                                                     \
+	aborted:                                                                                   \
+	return LAB_RSEQ_ABORTED
 
 /**
  * lab_rseq_pop() - take the top of this CPU's stack
@@ -91,19 +101,13 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop(uint64_t gate, void *
 {
 	uintptr_t at, count, entry;
 
-	__asm__ goto volatile(LAB_RSEQ_POP
+	__asm__ goto volatile(LAB_RSEQ_POP("")
 			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&a"(entry)
 			      : LAB_RSEQ_INPUT
 			      : "memory", "cc"
 			      : edge, nocpu, aborted);
 	*out = (void *)entry;
-	return LAB_RSEQ_DONE;
-edge:
-	return LAB_RSEQ_EDGE;
-nocpu:
-	return LAB_RSEQ_NOCPU;
-aborted:
-	return LAB_RSEQ_ABORTED;
+	LAB_RSEQ_RETURN;
 }
 
 /**
@@ -119,24 +123,15 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop_metered(uint64_t gate
 {
 	uintptr_t at, count, entry;
 
-	__asm__ goto volatile(LAB_RSEQ_BEGIN "subl $1, %k[count]\n\t"
-					     "jl %l[edge]\n\t"
-					     "movq 8(%[at], %[count], 8), %[entry]\n\t"
-					     "cmpq $1, (%[at], %[meter])\n\t"
-					     "jbe %l[edge]\n\t"
-					     "subq $1, (%[at], %[meter])\n\t" LAB_RSEQ_COMMIT
+	__asm__ goto volatile(LAB_RSEQ_POP("cmpq $1, (%[at], %[meter])\n\t"
+					   "jbe %l[edge]\n\t"
+					   "subq $1, (%[at], %[meter])\n\t")
 			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&a"(entry)
 			      : LAB_RSEQ_INPUT, [meter] "r"(meter)
 			      : "memory", "cc"
 			      : edge, nocpu, aborted);
 	*out = (void *)entry;
-	return LAB_RSEQ_DONE;
-edge:
-	return LAB_RSEQ_EDGE;
-nocpu:
-	return LAB_RSEQ_NOCPU;
-aborted:
-	return LAB_RSEQ_ABORTED;
+	LAB_RSEQ_RETURN;
 }
 
 /**
@@ -158,13 +153,7 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push(uint64_t gate, void 
 			      : LAB_RSEQ_INPUT, [cap] "ri"(cap), [entry] "r"(entry)
 			      : "memory", "cc"
 			      : edge, nocpu, aborted);
-	return LAB_RSEQ_DONE;
-edge:
-	return LAB_RSEQ_EDGE;
-nocpu:
-	return LAB_RSEQ_NOCPU;
-aborted:
-	return LAB_RSEQ_ABORTED;
+	LAB_RSEQ_RETURN;
 }
 
 /**
@@ -178,19 +167,13 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_pop_at(uint64_t gate, cha
 {
 	uintptr_t at, count, entry;
 
-	__asm__ goto volatile(LAB_RSEQ_POP
+	__asm__ goto volatile(LAB_RSEQ_POP("")
 			      : [at] "=&r"(at), [count] "=&r"(count), [entry] "=&a"(entry)
 			      : LAB_RSEQ_INPUT_AT
 			      : "memory", "cc"
 			      : edge, nocpu, aborted);
 	*out = (void *)entry;
-	return LAB_RSEQ_DONE;
-edge:
-	return LAB_RSEQ_EDGE;
-nocpu:
-	return LAB_RSEQ_NOCPU;
-aborted:
-	return LAB_RSEQ_ABORTED;
+	LAB_RSEQ_RETURN;
 }
 
 static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push_at(uint64_t gate, char *const *stack,
@@ -203,13 +186,7 @@ static LAB_ALWAYS_INLINE enum lab_rseq_result lab_rseq_push_at(uint64_t gate, ch
 			      : LAB_RSEQ_INPUT_AT, [cap] "m"(*cap), [entry] "r"(entry)
 			      : "memory", "cc"
 			      : edge, nocpu, aborted);
-	return LAB_RSEQ_DONE;
-edge:
-	return LAB_RSEQ_EDGE;
-nocpu:
-	return LAB_RSEQ_NOCPU;
-aborted:
-	return LAB_RSEQ_ABORTED;
+	LAB_RSEQ_RETURN;
 }
 
 /**
