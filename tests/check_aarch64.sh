@@ -14,6 +14,7 @@ debs=$PWD/$out/debs
 cross=aarch64-linux-gnu
 
 tests/install_tools.sh build check aarch64 || exit 1
+mkdir -p build/log
 
 fetch() {
 	local options="-qq -o APT::Architecture=arm64 -o APT::Architectures::=arm64
@@ -47,7 +48,6 @@ fi
 
 passed=0
 failed=0
-mkdir -p build/log
 # A program may fail in nothing but the tests that the emulator cannot run.
 known() { # known NAME LOG
 	local test
