@@ -105,6 +105,25 @@ static void test_part_of_a_mapping_is_unmapped_once(void **state)
 	assert_int_equal(unmap(p + 5 * PAGE, 3), 0);
 }
 
+/* A call that the kernel refuses whatever lies there has changed no page. */
+static void test_refused_calls_leave_no_mark(void **state)
+{
+	char *p = map(4);
+
+	(void)state;
+	fill(p, 7, 4 * PAGE);
+	assert_int_equal(labyrinth_mprotect(p, 4 * PAGE, 0x10), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(labyrinth_pkey_mprotect(p, 4 * PAGE, PROT_READ, 99), -1);
+	assert_int_equal(labyrinth_madvise(p, 4 * PAGE, 99), -1);
+	assert_int_equal(labyrinth_mlock2(p, 4 * PAGE, 0x100), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(lab_mem_kind(p), LAB_KIND_MAP);
+	assert_int_equal(lab_mem_kind(p + 3 * PAGE), LAB_KIND_MAP);
+	assert_true(is_filled(p, 7, 4 * PAGE));
+	assert_int_equal(unmap(p, 4), 0);
+}
+
 /* A page whose protection, advice or lock was changed comes back as new. */
 static void test_changed_pages_are_restored(void **state)
 {
@@ -463,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_small_mappings_are_routed_and_zero),
 		cmocka_unit_test(test_other_requests_are_passed),
 		cmocka_unit_test(test_part_of_a_mapping_is_unmapped_once),
+		cmocka_unit_test(test_refused_calls_leave_no_mark),
 		cmocka_unit_test(test_changed_pages_are_restored),
 		cmocka_unit_test(test_advice_of_the_moment_changes_nothing),
 		cmocka_unit_test(test_calls_over_a_hole_are_the_kernels),

@@ -150,6 +150,9 @@ long lab_map_act(const struct lab_map_call *call, uintptr_t addr, size_t len)
 	/* without a length mlock() still takes the page of an address inside it */
 	if (end <= start || end > LAB_OS_HOLE_PAGE)
 		return pass(call, addr, len, 0);
+	/* what the kernel refuses outright leaves pages as they were, so no mark either */
+	if (call->changes && pass_hole(call, addr) == -EINVAL)
+		return -EINVAL;
 	/* PROT_GROWSDOWN begins at the first mapping in the range, wherever that is */
 	if (call->grows_down && lab_map_page_at(at, end, &next) == LAB_MAP_HOLE && next < end)
 		at = next;
