@@ -21,6 +21,9 @@
  *   - What could be routed is touched at once, and what mremap() moves to a place
  *     of the kernel's choice before that.  Whether two mappings become one
  *     to the kernel, over which mremap() may then reach, depends on that.
+ *   - A mlock() that fails at a hole leaves pages before it present or not: they
+ *     are touched.  A private page of a file that is not yet present shows
+ *     what is written to the file later.
  *   - Of mincore() the reach of the vector counts, not what it says.
  */
 #define _GNU_SOURCE

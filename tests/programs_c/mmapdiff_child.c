@@ -333,6 +333,8 @@ static void do_op(const struct op *raw, struct result *r)
 		r->value = on_range(op, at, len);
 	}
 	r->err = errno;
+	if ((op->what == LOCK || op->what == LOCK2) && r->value)
+		touch_mapped(o, op);
 }
 
 /* all gone again, and the file as new */
