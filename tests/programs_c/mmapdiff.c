@@ -21,12 +21,16 @@
  *   - What could be routed is touched at once, and what mremap() moves to a place
  *     of the kernel's choice before that.  Whether two mappings become one
  *     to the kernel, over which mremap() may then reach, depends on that.
+ *   - Pages of one object may be several mappings to the kernel, which merges
+ *     neighbours as they come, and mremap() is refused then in one child alone.
+ *     Such a sequence ends there; of 10000, one may.
  *   - A mlock() that fails at a hole leaves pages before it present or not: they
  *     are touched.  A private page of a file that is not yet present shows
  *     what is written to the file later.
  *   - Of mincore() the reach of the vector counts, not what it says.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +61,7 @@ struct worker {
 };
 
 static struct worker worker[2];
-static uint64_t seed, calls;
+static uint64_t seed, calls, ended_early;
 static uint64_t count[NR_WHAT], succeeded[NR_WHAT];
 
 static uint32_t below(uint32_t n)
@@ -309,6 +313,18 @@ static void read_pages(const struct worker *w, const struct object *o, unsigned 
 	}
 }
 
+/* is the first difference that mremap() found one mapping here and several there */
+static bool is_merged_otherwise(void)
+{
+	const struct result *a = shared->side[0].result, *b = shared->side[1].result;
+	uint32_t i;
+
+	for (i = 0; i < shared->nr && !memcmp(&a[i], &b[i], sizeof(*a)); i++)
+		;
+	return i < shared->nr && shared->op[i].what == REMAP && shared->op[i].pages > 1 &&
+	       ((a[i].err == EFAULT && b[i].value > 0) || (b[i].err == EFAULT && a[i].value > 0));
+}
+
 static void compare(uint64_t at, uint64_t before, bool with_maps)
 {
 	static unsigned char bytes[2][SPAN * PAGE];
@@ -400,6 +416,7 @@ static int parent(char *program, const char *library, uint64_t sequences)
 {
 	int memory = memfd_create("shared", MFD_CLOEXEC);
 	uint64_t i, before;
+	bool early;
 	unsigned int k;
 
 	if (memory < 0 || ftruncate(memory, sizeof(*shared)))
@@ -415,12 +432,14 @@ static int parent(char *program, const char *library, uint64_t sequences)
 		go(i, before);
 		if (verbose)
 			print_sequence();
-		compare(i, before, true);
+		early = is_merged_otherwise() && ended_early++ <= i / 10000;
+		if (!early)
+			compare(i, before, true);
 		tally();
 		shared->end = true;
 		go(i, before);
-		if (memcmp(shared->side[0].result, shared->side[1].result,
-			   sizeof(shared->side[0].result)))
+		if (!early && memcmp(shared->side[0].result, shared->side[1].result,
+				     sizeof(shared->side[0].result)))
 			differ(i, before, "the last munmap");
 	}
 	for (k = 0; k < 2; k++) {
@@ -430,8 +449,9 @@ static int parent(char *program, const char *library, uint64_t sequences)
 	for (k = 0; k < NR_WHAT; k++)
 		printf("  %-16s %9llu, %llu without an error\n", what_name[k],
 		       (unsigned long long)count[k], (unsigned long long)succeeded[k]);
-	printf("mmapdiff: %llu sequences, %llu calls: no difference\n",
-	       (unsigned long long)sequences, (unsigned long long)calls);
+	printf("mmapdiff: %llu sequences (%llu ended early), %llu calls: no difference\n",
+	       (unsigned long long)sequences, (unsigned long long)ended_early,
+	       (unsigned long long)calls);
 	return 0;
 }
 
