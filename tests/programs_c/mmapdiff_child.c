@@ -351,7 +351,7 @@ static void end_sequence(void)
 		/* and once more: nothing is there, which is no error */
 		me->result[OPS + i].more =
 			(uint32_t)munmap((void *)o->base, (size_t)o->pages * PAGE);
-		o->pages = 0;
+		memset(o, 0, sizeof(*o));
 	}
 	if (ftruncate(file, 0) || ftruncate(file, FILE_PAGES * PAGE))
 		_exit(4);
