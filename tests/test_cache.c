@@ -22,15 +22,9 @@ static void object_free(unsigned int cls, void *ptr)
 		lab_cache_free(cls, ptr);
 }
 
-/* frames that the slabs of the active slots hold: they stay, by design */
-static uint64_t active_frames(void)
+static void trim(void)
 {
-	uint64_t frames = 0;
-	unsigned int cls;
-
-	for (cls = 1; cls < LAB_NR_CLASSES; cls++)
-		frames += lab_cache_slabs(cls) << lab_class[cls].order;
-	return frames;
+	lab_cache_trim(1, LAB_NR_CLASSES - 1);
 }
 
 /* Objects in use never overlap: each keeps what was written into it. */
@@ -59,8 +53,8 @@ static void test_objects_of_every_class_keep_their_contents(void **state)
 	}
 }
 
-/* When all objects are back, a trim retires all slabs but the active one. */
-static void test_trim_after_all_frees_retires_all_but_the_active_slab(void **state)
+/* When all objects are back, a trim retires all slabs. */
+static void test_trim_after_all_frees_retires_all_slabs(void **state)
 {
 	enum { MANY = 4000 };
 	static void *ptrs[MANY];
@@ -68,7 +62,7 @@ static void test_trim_after_all_frees_retires_all_but_the_active_slab(void **sta
 	unsigned int cls, n, i;
 
 	(void)state;
-	lab_cache_trim();
+	trim();
 	for (cls = 1; cls < LAB_NR_CLASSES; cls++) {
 		n = 20u * lab_class[cls].nobj < MANY ? 20u * lab_class[cls].nobj : MANY;
 		for (i = 0; i < n; i++)
@@ -77,11 +71,11 @@ static void test_trim_after_all_frees_retires_all_but_the_active_slab(void **sta
 		shuffle(ptrs, n, &seed);
 		for (i = 0; i < n; i++)
 			object_free(cls, ptrs[i]);
-		lab_cache_trim();
-		assert_true(lab_cache_slabs(cls) <= 1);
+		trim();
+		assert_int_equal(lab_cache_slabs(cls), 0);
 	}
-	/* malloc()'s pages were not used: every frame in use is an active slab's */
-	assert_int_equal(heap_in_use(), active_frames());
+	/* malloc()'s pages were not used */
+	assert_int_equal(heap_in_use(), 0);
 }
 
 /* A batch that finds the stack full goes back: no object of it keeps a slab. */
@@ -92,17 +86,17 @@ static void test_what_finds_no_room_on_the_stack_goes_back(void **state)
 	unsigned int cls, i;
 
 	(void)state;
-	lab_cache_trim();
+	trim();
 	for (cls = 1; cls < LAB_NR_CLASSES; cls++) {
 		/* nobody takes what the first ones stack */
 		for (i = 0; i < MANY; i++)
 			assert_non_null(ptrs[i] = lab_cache_alloc(cls));
 		for (i = 0; i < MANY; i++)
 			lab_cache_free(cls, ptrs[i]);
-		lab_cache_trim();
-		assert_true(lab_cache_slabs(cls) <= 1);
+		trim();
+		assert_int_equal(lab_cache_slabs(cls), 0);
 	}
-	assert_int_equal(heap_in_use(), active_frames());
+	assert_int_equal(heap_in_use(), 0);
 }
 
 /* Small objects of one batch: none lies on the cache line of the one before it. */
@@ -113,7 +107,7 @@ static void test_objects_in_a_row_share_no_line(void **state)
 	unsigned int cls, i;
 
 	(void)state;
-	lab_cache_trim();
+	trim();
 	for (cls = 1; lab_class[cls].size < 64; cls++) {
 		for (i = 0; i < MANY; i++) {
 			assert_non_null(at[i] = (uintptr_t)object_alloc(cls));
@@ -125,7 +119,7 @@ static void test_objects_in_a_row_share_no_line(void **state)
 		for (i = MANY; i-- > 0;)
 			object_free(cls, (void *)at[i]);
 	}
-	lab_cache_trim();
+	trim();
 }
 
 /* Without a trim, idle slabs are retired by frees themselves: few stay. */
@@ -143,8 +137,8 @@ static void test_free_of_many_objects_retires_most_slabs(void **state)
 		object_free(4, ptrs[i]);
 	/* 512 objects, 8 slabs' worth, may lie on the stack */
 	assert_in_range(lab_cache_slabs(4), 1, 20);
-	lab_cache_trim();
-	assert_true(lab_cache_slabs(4) <= 1);
+	trim();
+	assert_int_equal(lab_cache_slabs(4), 0);
 }
 
 /* A slab with one object in use stays, and the object keeps its contents. */
@@ -162,14 +156,14 @@ static void test_trim_with_objects_in_use_keeps_their_slabs(void **state)
 	for (i = 0; i < MANY; i++)
 		if (i % 64)
 			object_free(4, ptrs[i]);
-	lab_cache_trim();
+	trim();
 	assert_true(lab_cache_slabs(4) >= 10);
 	for (i = 0; i < MANY; i += 64) {
 		assert_true(is_filled(ptrs[i], i, 64));
 		object_free(4, ptrs[i]);
 	}
-	lab_cache_trim();
-	assert_true(lab_cache_slabs(4) <= 1);
+	trim();
+	assert_int_equal(lab_cache_slabs(4), 0);
 }
 
 /* malloc()'s pages are whole, keep their contents, and go back to their zone. */
@@ -248,22 +242,14 @@ static void stress_thread(unsigned int id, void *unused)
 				check_and_free((uint64_t *)(uintptr_t)old);
 		}
 		if (random_below(&seed, 10) == 0)
-			lab_cache_trim();
+			trim();
 	}
-}
-
-static void trim_here(unsigned int id, void *unused)
-{
-	(void)unused;
-	/* one thread per CPU, so that every CPU's stacks are emptied */
-	if (pin_to(id))
-		lab_cache_trim();
 }
 
 /* Objects that threads free for each other are whole, and all slabs come back. */
 static void test_objects_freed_by_other_threads_are_whole(void **state)
 {
-	unsigned int cls, ncpus = (unsigned int)sysconf(_SC_NPROCESSORS_CONF), i;
+	unsigned int cls, i;
 
 	(void)state;
 	stress.seed = new_seed("cache");
@@ -272,21 +258,18 @@ static void test_objects_freed_by_other_threads_are_whole(void **state)
 	for (i = 0; i < NR_BOXES; i++)
 		if (lab_word_get(&stress.box[i]))
 			check_and_free((uint64_t *)(uintptr_t)lab_word_get(&stress.box[i]));
-	run_threads(ncpus < 16 ? ncpus : 16, trim_here, NULL);
-	lab_cache_trim();
-	for (cls = 1; cls < LAB_NR_CLASSES && ncpus <= 16; cls++)
-		assert_true(lab_cache_slabs(cls) <= ncpus);
-	if (ncpus <= 16)
-		assert_int_equal(heap_in_use(), active_frames());
-	else
-		print_message("more than 16 CPUs: the stacks of some are not counted\n");
+	/* of every CPU: what the threads left on stacks and in active slabs */
+	trim();
+	for (cls = 1; cls < LAB_NR_CLASSES; cls++)
+		assert_int_equal(lab_cache_slabs(cls), 0);
+	assert_int_equal(heap_in_use(), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_objects_of_every_class_keep_their_contents),
-		cmocka_unit_test(test_trim_after_all_frees_retires_all_but_the_active_slab),
+		cmocka_unit_test(test_trim_after_all_frees_retires_all_slabs),
 		cmocka_unit_test(test_what_finds_no_room_on_the_stack_goes_back),
 		cmocka_unit_test(test_objects_in_a_row_share_no_line),
 		cmocka_unit_test(test_free_of_many_objects_retires_most_slabs),

@@ -7,6 +7,7 @@
 #include "base/probe.h"
 #include "diag/watch.h"
 #include "gfp/alloc.h"
+#include "gfp/reclaim.h"
 #include "gfp/scope.h"
 #include "gfp/warn.h"
 #include "labyrinth.h"
@@ -32,13 +33,34 @@ void *lab_alloc_atomic(size_t size, size_t align)
 	return ptr ? ptr : lab_no_memory();
 }
 
+/* classes whose stacks are still to be emptied, as a burst is over */
+static lab_word_t to_trim;
+
+/* a few at a time: what a free() does besides is bounded */
+static LAB_NOINLINE void trim_some(uint64_t left)
+{
+	enum { PIECE = 4 };
+	uint64_t rest = left > PIECE ? left - PIECE : 0;
+
+	if (!lab_word_swap(&to_trim, left, rest))
+		return;
+	lab_cache_trim((unsigned int)rest + 1, (unsigned int)left);
+	if (!rest)
+		(void)lab_pages_drain();
+}
+
 /* what frees are also for; inside a section they make no system call */
 static void upkeep(void)
 {
-	if (lab_scope_is_atomic() || LAB_LIKELY(!lab_heap_decay()))
+	uint64_t left;
+
+	if (lab_scope_is_atomic())
 		return;
-	lab_cache_trim();
-	lab_page_trim();
+	if (LAB_UNLIKELY(lab_heap_decay()))
+		lab_word_set(&to_trim, LAB_NR_CLASSES - 1);
+	left = lab_word_get(&to_trim);
+	if (LAB_UNLIKELY(left))
+		trim_some(left);
 }
 
 /* ---- malloc, free ---- */
@@ -448,8 +470,8 @@ LAB_PUBLIC int labyrinth_malloc_trim(size_t pad)
 	(void)pad;
 	if (lab_scope_is_atomic())
 		return 0;
-	lab_cache_trim();
-	lab_page_trim();
+	lab_cache_trim(1, LAB_NR_CLASSES - 1);
+	(void)lab_pages_drain();
 	(void)lab_atomic_shrink();
 	lab_map_trim();
 	return lab_heap_purge(false) > 0;

@@ -91,7 +91,7 @@ size_t lab_reclaim(enum lab_zone_id zone, unsigned int order)
 	objects = lab_shrink();
 	/* after the shrinkers: what they freed lies on stacks */
 	objects += lab_atomic_shrink();
-	lab_cache_trim();
+	lab_cache_trim(1, LAB_NR_CLASSES - 1);
 	(void)lab_pages_drain();
 	used = used - heap_used();
 	/* whoever comes here for the reserve has been refused by the heap as well */

@@ -122,16 +122,21 @@ static bool new_slab(unsigned int cls, lab_pfn_t *pfn)
 	return true;
 }
 
+/* the slab that was seen in the slot is no CPU's any more */
+static void vacate(unsigned int cls, lab_word_t *slot, uint64_t seen)
+{
+	lab_pfn_t pfn = (lab_pfn_t)(seen - 1);
+
+	if (seen && lab_word_swap(slot, seen, 0) && !lab_slab_leave(pfn))
+		list_slab(cls, pfn);
+}
+
 /* the slab in the slot is used up, or is none of ours: put another there */
 static bool replace_active(unsigned int cls, lab_word_t *slot, uint64_t seen)
 {
 	lab_pfn_t pfn;
 
-	if (seen && lab_word_swap(slot, seen, 0)) {
-		pfn = (lab_pfn_t)(seen - 1);
-		if (!lab_slab_leave(pfn))
-			list_slab(cls, pfn);
-	}
+	vacate(cls, slot, seen);
 	if (!unlist_slab(cls, &pfn) && !new_slab(cls, &pfn))
 		return false;
 	if (!lab_word_swap(slot, 0, pfn + 1ull))
@@ -263,15 +268,14 @@ static struct gather gather_many(unsigned int cls, struct gather g, void *const 
 /* stack space for this many pointers is what a flush may cost */
 enum { FLUSH_CHUNK = 32 };
 
-/* up to @n objects from the stack to their slabs, and @ptr if it is not NULL */
+/* @ptr, and up to @n objects from the stack, to their slabs */
 static void flush_stack(unsigned int cls, void *ptr, unsigned int n)
 {
 	struct gather g = { .mask = 0 };
 	void *chunk[FLUSH_CHUNK];
 	unsigned int got;
 
-	if (ptr)
-		g = gather_many(cls, g, &ptr, 1);
+	g = gather_many(cls, g, &ptr, 1);
 	for (; n > 0; n -= got) {
 		got = lab_pcp_pop_many(cls, chunk, n < FLUSH_CHUNK ? n : FLUSH_CHUNK);
 		if (!got)
@@ -279,8 +283,7 @@ static void flush_stack(unsigned int cls, void *ptr, unsigned int n)
 		g = gather_many(cls, g, chunk, got);
 	}
 	gather_flush(cls, &g);
-	if (g.n)
-		lab_flow_gave(cls, g.n);
+	lab_flow_gave(cls, g.n);
 }
 
 void lab_cache_free(unsigned int cls, void *ptr)
@@ -302,12 +305,24 @@ void lab_cache_give(unsigned int cls, void *ptr)
 		lab_word_add(&caches[cls].all_free, 1);
 }
 
-void lab_cache_trim(void)
+/* fork() by a handler amid a push leaves a child an empty slot */
+static void give_objects(void *const *ptr, unsigned int n)
 {
-	unsigned int cls;
+	unsigned int i;
 
-	for (cls = 1; cls < LAB_NR_CLASSES; cls++) {
-		flush_stack(cls, NULL, lab_pcp_class[cls].cap);
+	for (i = 0; i < n; i++)
+		if (ptr[i])
+			lab_cache_give(lab_mem_kind(ptr[i]), ptr[i]);
+}
+
+void lab_cache_trim(unsigned int first, unsigned int last)
+{
+	unsigned int cls, cpu, nr = lab_cpus_nr();
+
+	(void)lab_pcp_drain_all(first, last, give_objects);
+	for (cls = first; cls <= last; cls++) {
+		for (cpu = 0; cpu < nr; cpu++)
+			vacate(cls, &active[cpu][cls], lab_word_get(&active[cpu][cls]));
 		sweep(cls, 0);
 		sweep(cls, 0);
 	}

@@ -53,15 +53,15 @@ void lab_page_give(void *ptr);
 void *lab_page_alloc(void);
 void lab_page_free(void *ptr);
 
-/** lab_page_trim() - empty this CPU's stack of them */
-void lab_page_trim(void);
-
 /**
- * lab_cache_trim() - empty this CPU's stacks and retire slabs without objects
+ * lab_cache_trim() - empty the stacks of all CPUs and retire slabs without objects
+ * @first, @last: classes, 1 .. LAB_NR_CLASSES - 1
  *
- * Context: MT-Safe, AS-Safe.  Lock-free.
+ * As best it can: see lab_pcp_drain_all().
+ *
+ * Context: MT-Safe, AS-Safe, but for ordinary calls: system calls under rseq.
  */
-void lab_cache_trim(void);
+void lab_cache_trim(unsigned int first, unsigned int last);
 
 /** lab_cache_export() - let readers find what is here; once, at start */
 void lab_cache_export(struct lab_export *to);

@@ -88,19 +88,16 @@ void *lab_page_alloc(void)
 }
 
 /* stack space for this many pointers is what a flush may cost */
-enum { FLUSH_CHUNK = 16 };
+enum { FLUSH_CHUNK = 8 };
 
-/* up to @n pages from the stack to their zones, and @page if it is not NULL */
+/* @page, and up to @n pages from the stack, to their zones */
 static void flush_pages(void *page, unsigned int n)
 {
 	void *chunk[FLUSH_CHUNK];
-	unsigned int got, all = 0;
+	unsigned int got, all = 1;
 	struct gift gift = { .words.used = 0 };
 
-	if (page) {
-		gather_pages(&gift, &page, 1);
-		all = 1;
-	}
+	gather_pages(&gift, &page, 1);
 	for (; n > 0; n -= got) {
 		got = lab_pcp_pop_many(LAB_PCP_PAGE, chunk, n < FLUSH_CHUNK ? n : FLUSH_CHUNK);
 		if (!got)
@@ -110,8 +107,7 @@ static void flush_pages(void *page, unsigned int n)
 	}
 	lab_gather_end(&gift.words, return_pages, &gift.blocks);
 	lab_zone_give_rest(&gift.blocks);
-	if (all)
-		lab_flow_gave(LAB_PCP_PAGE, all);
+	lab_flow_gave(LAB_PCP_PAGE, all);
 }
 
 void lab_page_free(void *ptr)
@@ -124,9 +120,4 @@ void lab_page_give(void *ptr)
 	lab_pfn_t pfn = lab_pfn_of(ptr);
 
 	give_back(pfn & ~63u, 1ull << pfn % 64);
-}
-
-void lab_page_trim(void)
-{
-	flush_pages(NULL, LAB_PCP_CAP(LAB_PCP_PAGE));
 }
