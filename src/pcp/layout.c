@@ -22,7 +22,7 @@ const struct lab_pcp_class lab_pcp_class[LAB_PCP_NR] = {
 /* no stack reaches into the next one */
 #define END(cls) (LAB_PCP_STACK(cls) + 8u * (LAB_PCP_CAP(cls) + 1u))
 static_assert(END(4u) <= LAB_PCP_STACK(5u) && END(8u) <= LAB_PCP_STACK(9u) &&
-		      END(24u) <= LAB_PCP_STACK(25u) && END(40u) <= LAB_PCP_STACK(41u) &&
+		      END(24u) <= LAB_PCP_STACK(25u) && END(32u) <= LAB_PCP_STACK(33u) &&
 		      END(56u) <= LAB_PCP_STACK(57u) && END(72u) <= LAB_PCP_STACK(73u) &&
 		      END(73u) <= LAB_PCP_STACK(74u) && END(74u) <= LAB_PCP_STACK(76u) &&
 		      END(76u) <= LAB_PCP_STACK(77u) && END(77u) <= LAB_PCP_STACK(78u) &&

@@ -27,8 +27,8 @@
 #define LAB_PCP_NR    93u
 
 /*
- * Entries per stack: at most 32 KiB of objects up to 128 bytes, 64 KiB of any slab
- * class up to 2 KiB, 256 KiB of the others, 2 MiB of pages.  Of the small
+ * Entries per stack: at most 32 KiB of objects up to 128 bytes and from 576 to 2048,
+ * 64 KiB of those between, 256 KiB of larger ones, 2 MiB of pages.  Of the small
  * exclusive zone a quarter, as a thread that is frozen at a stack keeps all of it.
  */
 #define LAB_PCP_CAP(cls)                                                                           \
@@ -37,10 +37,10 @@
 			     : /* 80 .. 128 */                                                     \
 		 (cls) <= 24u ? 128u                                                               \
 			      : /* 144 .. 512 */                                                   \
-		 (cls) <= 40u ? 32u                                                                \
-			      : /* 576 .. 2048 */                                                  \
+		 (cls) <= 32u ? 32u                                                                \
+			      : /* 576 .. 1024 */                                                  \
 		 (cls) <= 56u ? 16u                                                                \
-			      : /* 2304 .. 8192 */                                                 \
+			      : /* 1152 .. 8192 */                                                 \
 		 (cls) <= 72u ? 8u                                                                 \
 			      : /* 9216 .. 32768 */                                                \
 		 (cls) == 73u ? 510u                                                               \
@@ -57,8 +57,8 @@
 	((cls) <= 4u	? LAB_PCP_GROUP(cls, 1u, 64u)                                              \
 	 : (cls) <= 8u	? LAB_PCP_GROUP(cls, 5u, 16512u)                                           \
 	 : (cls) <= 24u ? LAB_PCP_GROUP(cls, 9u, 24832u)                                           \
-	 : (cls) <= 40u ? LAB_PCP_GROUP(cls, 25u, 41408u)                                          \
-	 : (cls) <= 56u ? LAB_PCP_GROUP(cls, 41u, 45696u)                                          \
+	 : (cls) <= 32u ? LAB_PCP_GROUP(cls, 25u, 41408u)                                          \
+	 : (cls) <= 56u ? LAB_PCP_GROUP(cls, 33u, 43520u)                                          \
 	 : (cls) <= 72u ? LAB_PCP_GROUP(cls, 57u, 47936u)                                          \
 	 : (cls) == 73u ? 49672u                                                                   \
 	 : (cls) == 74u ? 53768u                                                                   \

@@ -4,7 +4,7 @@
 #include "slab/sizeclass.h"
 
 /*
- * Orders are chosen so that a slab holds 32 to 256 small objects or at least
+ * Orders are chosen so that a slab holds 16 to 256 objects up to 1 KiB or at least
  * 8 larger ones and leaves at most an eleventh of itself unused; of the two largest
  * powers of two, which are asked for one at a time, 4.
  */
@@ -22,14 +22,14 @@
 const struct lab_class lab_class[LAB_CLASS_END] = {
 	ONE(1, 0),	   ONE(2, 0),	       ONE(3, 0),	   ONE(4, 0),
 	ONE(5, 1),	   ONE(6, 1),	       ONE(7, 1),	   ONE(8, 1),
-	ONE(9, 2),	   ONE(10, 2),	       ONE(11, 2),	   ONE(12, 2),
-	ONE(13, 2),	   ONE(14, 2),	       ONE(15, 2),	   ONE(16, 2),
-	ONE(17, 2),	   ONE(18, 2),	       ONE(19, 2),	   ONE(20, 2),
-	ONE(21, 2),	   ONE(22, 2),	       ONE(23, 2),	   ONE(24, 2),
-	ONE(25, 3),	   ONE(26, 3),	       ONE(27, 3),	   ONE(28, 3),
-	ONE(29, 3),	   ONE(30, 3),	       ONE(31, 3),	   ONE(32, 3),
-	ONE(33, 4),	   ONE(34, 4),	       ONE(35, 4),	   ONE(36, 4),
-	ONE(37, 4),	   ONE(38, 4),	       ONE(39, 4),	   ONE(40, 4),
+	ONE(9, 1),	   ONE(10, 1),	       ONE(11, 1),	   ONE(12, 1),
+	ONE(13, 1),	   ONE(14, 1),	       ONE(15, 1),	   ONE(16, 1),
+	ONE(17, 1),	   ONE(18, 1),	       ONE(19, 1),	   ONE(20, 1),
+	ONE(21, 1),	   ONE(22, 1),	       ONE(23, 1),	   ONE(24, 1),
+	ONE(25, 2),	   ONE(26, 2),	       ONE(27, 2),	   ONE(28, 2),
+	ONE(29, 2),	   ONE(30, 2),	       ONE(31, 2),	   ONE(32, 2),
+	ONE(33, 2),	   ONE(34, 2),	       ONE(35, 2),	   ONE(36, 2),
+	ONE(37, 2),	   ONE(38, 2),	       ONE(39, 2),	   ONE(40, 2),
 	ONE(41, 3),	   ONE(42, 3),	       ONE(43, 3),	   ONE(44, 3),
 	ONE(45, 4),	   ONE(46, 3),	       ONE(47, 3),	   ONE(48, 3),
 	ONE(49, 4),	   ONE(50, 4),	       ONE(51, 4),	   ONE(52, 4),
