@@ -192,7 +192,7 @@ static void test_purge_that_fails_changes_no_books(void **state)
 /* Little idle memory is kept; much more than is in use leaves at once, the rest by and by. */
 static void test_decay_keeps_little_and_gives_much(void **state)
 {
-	enum { BLOCKS = 64, LITTLE = 64, SOME = 8192, MUCH = 16384 };
+	enum { BLOCKS = 64, LITTLE = 32, SOME = 8192, MUCH = 16384 };
 	lab_pfn_t pfn[BLOCKS];
 	uint64_t until;
 	unsigned int i;

@@ -12,7 +12,7 @@
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
 /*
- * Below FEW_IDLE frames (256 KiB) nothing is done; of what is above a quarter
+ * Below FEW_IDLE frames (128 KiB) nothing is done; of what is above a quarter
  * goes each DECAY_MS, or each HURRY_MS while more than half of what is in use
  * lies idle: an idle heap falls and a busy one keeps its pages.  What is above
  * MUCH_IDLE (64 MiB) and as much as is in use goes at once, SLICE frames at least:
@@ -24,7 +24,7 @@ static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
  * in use before it.  So they are to be emptied once for each WORTH_TRIM (4 MiB) that went
  * back, when there is no hurry any more: less work than it was to give that back.
  */
-enum { FEW_IDLE = 64, SOME_IDLE = 8192, MUCH_IDLE = 16384, SLICE = 2048 };
+enum { FEW_IDLE = 32, SOME_IDLE = 8192, MUCH_IDLE = 16384, SLICE = 2048 };
 enum { WORTH_TRIM = 1024 };
 enum { DECAY_MS = 500, HURRY_MS = 10, REFUSED_MS = 30000, SURPLUS_SHIFT = 2 };
 
