@@ -369,14 +369,20 @@ static void *take_and_give(void *arg)
 	return NULL;
 }
 
-static size_t count_homes(void)
+/* are there blocks that were some CPU's; @forget: not any more */
+static bool are_there_homes(bool forget)
 {
-	size_t i, n = 0;
+	bool any = false;
+	size_t i;
 
-	for (i = 0; i < lab_nr_sections() * LAB_SECTION_BLOCKS; i++)
-		if (lab_section_is_ready(i / LAB_SECTION_BLOCKS))
-			n += lab_word_get(&lab_block_at(i)->home) != 0;
-	return n;
+	for (i = 0; i < lab_nr_sections() * LAB_SECTION_BLOCKS; i++) {
+		if (!lab_section_is_ready(i / LAB_SECTION_BLOCKS))
+			continue;
+		any |= lab_word_get(&lab_block_at(i)->home) != 0;
+		if (forget)
+			lab_word_set(&lab_block_at(i)->home, 0);
+	}
+	return any;
 }
 
 /*
@@ -389,15 +395,62 @@ static void test_cpus_that_meet_find_homes_and_lose_nothing(void **state)
 	pthread_t other;
 
 	(void)state;
-	for (round = 0; round < rounds && !count_homes(); round++) {
+	for (round = 0; round < rounds && !are_there_homes(false); round++) {
 		assert_int_equal(pthread_create(&other, NULL, take_and_give, NULL), 0);
 		take_and_give(NULL);
 		assert_int_equal(pthread_join(other, NULL), 0);
 	}
-	assert_true(rounds == 1 || count_homes() > 0);
-	assert_true(count_homes() <= lab_cpus_nr());
+	assert_true(rounds == 1 || are_there_homes(false));
 	assert_counters_are_exact(0);
 	assert_all_free_frames_are_found();
+}
+
+/* single frames of one block after the other; those of the block that is left go to @keep */
+static size_t fill_home(struct lab_frames *keep, unsigned int *n, struct lab_frames *next)
+{
+	size_t block = next->pfn / LAB_BLOCK_FRAMES;
+
+	for (*n = 0; next->pfn / LAB_BLOCK_FRAMES == block; (*n)++) {
+		keep[*n] = *next;
+		must(lab_heap_take_some(64, next) > 0);
+	}
+	return block;
+}
+
+static void give_all(const struct lab_frames *frames, unsigned int n)
+{
+	while (n-- > 0)
+		lab_zone_give_mask(frames[n].pfn, frames[n].mask);
+}
+
+/* After its home a CPU takes from one that it had before, where what it gave back lies. */
+static void test_a_cpu_returns_to_its_former_home(void **state)
+{
+	static struct lab_frames old[LAB_BLOCK_FRAMES], of_first[LAB_BLOCK_FRAMES],
+		of_second[LAB_BLOCK_FRAMES];
+	unsigned int n_old, n_first, n_second;
+	struct lab_frames lowest, next;
+	size_t first;
+
+	(void)state;
+	if (!are_there_homes(true)) {
+		print_message("one CPU: there are no homes\n");
+		return;
+	}
+	assert_true(pin_to(0));
+	assert_true(lab_heap_take_run(LAB_BLOCK_FRAMES, LAB_BLOCK_ORDER, &lowest));
+	assert_true(lab_heap_take_some(64, &next) > 0);
+	(void)fill_home(old, &n_old, &next);
+	first = fill_home(of_first, &n_first, &next);
+	assert_true(lowest.pfn / LAB_BLOCK_FRAMES < first);
+	lab_zone_give(lowest.pfn, LAB_BLOCK_FRAMES);
+	give_all(of_first, n_first);
+	(void)fill_home(of_second, &n_second, &next);
+	assert_int_equal(next.pfn / LAB_BLOCK_FRAMES, first);
+	give_all(old, n_old);
+	give_all(of_second, n_second);
+	give_all(&next, 1);
+	assert_counters_are_exact(0);
 }
 
 int main(void)
@@ -412,6 +465,7 @@ int main(void)
 		cmocka_unit_test(test_gate_for_foreign_addresses_is_shut),
 		cmocka_unit_test(test_frames_given_in_parts_are_counted_once_and_offered),
 		cmocka_unit_test(test_cpus_that_meet_find_homes_and_lose_nothing),
+		cmocka_unit_test(test_a_cpu_returns_to_its_former_home),
 		cmocka_unit_test(test_frames_among_threads_are_all_found_again),
 	};
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
+
 #include <errno.h>
 
 #include "base/probe.h"
@@ -88,6 +90,7 @@ struct want {
 
 static lab_word_t crowded; /* steps on a block's word that another CPU's had made vain */
 enum { CROWD = 8 };
+enum { FORMER_HOMES = 64 }; /* blocks to look at, for one that was this CPU's home */
 
 static unsigned int block_take(size_t block, const struct want *want, struct lab_frames *out)
 {
@@ -107,19 +110,31 @@ static unsigned int block_take(size_t block, const struct want *want, struct lab
 /*
  * Where CPUs get in each other's way, each takes single frames from a block of its own
  * as long as others are to be had.  Hints, as all here: the home of a CPU is 1 + a block,
- * that of a block 1 + a CPU.  Not before they did get in each other's way: a home is a
- * block whose free frames the other CPUs leave alone.
+ * that of a block 1 + the CPU that it was the home of last.  Not before they did get in
+ * each other's way: a home is a block whose free frames the other CPUs leave alone.
  */
 static lab_word_t home_of_cpu[LAB_NR_CPUS];
 
 static void home_move(unsigned int cpu, size_t block)
 {
-	uint64_t old = lab_word_get(&home_of_cpu[cpu]);
-
-	if (old)
-		lab_word_set(&lab_block_at(old - 1)->home, 0);
 	lab_word_set(&lab_block_at(block)->home, cpu + 1);
 	lab_word_set(&home_of_cpu[cpu], block + 1);
+}
+
+/* Which blocks a search looks at. */
+struct where {
+	bool homeless;	   /* not at homes of CPUs */
+	uint64_t once_of;  /* nonzero: at those alone that were the home of CPU once_of - 1 */
+	unsigned int most; /* at so many, at most, before it gives up */
+};
+
+static bool is_there(const struct where *where, size_t block)
+{
+	uint64_t home = lab_word_get(&lab_block_at(block)->home);
+
+	if (where->once_of)
+		return home == where->once_of;
+	return !where->homeless || !home || lab_word_get(&home_of_cpu[home - 1]) != block + 1;
 }
 
 static unsigned int home_take(unsigned int cpu, const struct want *want, struct lab_frames *out)
@@ -132,11 +147,8 @@ static unsigned int home_take(unsigned int cpu, const struct want *want, struct 
 	return got;
 }
 
-/*
- * Lowest addresses first: what is in use stays together, the rest can go back.  @homeless:
- * pass over the homes of CPUs.
- */
-static unsigned int search(const struct want *want, bool homeless, size_t *found,
+/* Lowest addresses first: what is in use stays together, the rest can go back. */
+static unsigned int search(const struct want *want, struct where where, size_t *found,
 			   struct lab_frames *out)
 {
 	size_t nr = lab_nr_sections(), s;
@@ -149,7 +161,9 @@ static unsigned int search(const struct want *want, bool homeless, size_t *found
 			size_t block = s * LAB_SECTION_BLOCKS + lab_ctz(left);
 
 			left &= left - 1;
-			if (homeless && lab_word_get(&lab_block_at(block)->home))
+			if (!where.most--)
+				return 0;
+			if (!is_there(&where, block))
 				continue;
 			got = block_take(block, want, out);
 			lab_heap_review(block);
@@ -163,19 +177,24 @@ static unsigned int search(const struct want *want, bool homeless, size_t *found
 
 static unsigned int heap_search(const struct want *want, struct lab_frames *out)
 {
+	const struct where any = { .most = UINT_MAX };
 	unsigned int got, cpu;
 	size_t block;
 
 	if (LAB_LIKELY(!want->some || lab_word_get(&crowded) < CROWD))
-		return search(want, false, &block, out);
+		return search(want, any, &block, out);
 	cpu = lab_cpu_now();
 	got = home_take(cpu, want, out);
 	if (got)
 		return got;
-	got = search(want, true, &block, out);
+	/* where this CPU was before lies what it gave back, and no other CPU's */
+	got = search(want, (struct where){ .once_of = cpu + 1, .most = FORMER_HOMES }, &block, out);
+	if (!got)
+		got = search(want, (struct where){ .homeless = true, .most = UINT_MAX }, &block,
+			     out);
 	if (got)
 		home_move(cpu, block);
-	return got ? got : search(want, false, &block, out);
+	return got ? got : search(want, any, &block, out);
 }
 
 /* ---- growth ---- */

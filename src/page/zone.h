@@ -85,7 +85,7 @@ void lab_zone_give(lab_pfn_t pfn, unsigned int n);
 void lab_zone_give_mask(lab_pfn_t pfn, uint64_t mask);
 
 /* Frames whose bits are set already and which their blocks do not count yet. */
-#define LAB_GIVING_NR 16u
+#define LAB_GIVING_NR 32u
 struct lab_giving {
 	uint32_t block[LAB_GIVING_NR];
 	uint16_t n[LAB_GIVING_NR]; /* 0: the place is empty */
