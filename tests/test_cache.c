@@ -24,7 +24,7 @@ static void object_free(unsigned int cls, void *ptr)
 
 static void trim(void)
 {
-	lab_cache_trim(1, LAB_NR_CLASSES - 1);
+	lab_cache_trim(1, LAB_NR_CLASSES - 1, lab_pcp_drain_all);
 }
 
 /* Objects in use never overlap: each keeps what was written into it. */

@@ -75,7 +75,7 @@ static void soak_down_to(uint64_t left)
 {
 	struct lab_frames out;
 
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	while (lab_reserve_take(LAB_ZONE_RESERVE, 0, left, &out)) {
 		must(nsoaked < MANY);
 		soaked[nsoaked++] = out.pfn;
@@ -128,7 +128,7 @@ static void resize(uint64_t pages)
 {
 	uint64_t before;
 
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	sysctl("reserve", pages * LAB_PAGE_BYTES);
 	do {
 		before = lab_word_get(&zone->managed);
@@ -171,7 +171,7 @@ static void sets_aside(void *unused)
 	/* nor for requests that are not atomic, or of one page */
 	run = labyrinth_alloc_page(ATOMIC);
 	labyrinth_free_page(run);
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	run = labyrinth_alloc_pages(NOWAIT, 1);
 	must(run && lab_highatomic_frames() == 0);
 	labyrinth_free_pages(run, 1);
@@ -336,7 +336,7 @@ static void dirty_all(void)
 		memset(held[n++], 0xa5, LAB_PAGE_BYTES);
 	while (n-- > 0)
 		labyrinth_free_page(held[n]);
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	must(lab_reserve_free_zeroed() == 0);
 }
 
@@ -364,7 +364,7 @@ static void zeroes_on_demand(void *unused)
 		labyrinth_free_page(labyrinth_alloc_page(ATOMIC));
 	}
 	must(events(LAB_EV_ZEROED) == zeroed && lab_reserve_free_zeroed() == 0);
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	/* one miss: two are cleared ahead, and no third one */
 	memset(zeroed_page(ATOMIC), 0xa5, LAB_PAGE_BYTES);
 	must(events(LAB_EV_ZERO_MISS) == misses + 1 && events(LAB_EV_ZERO_HIT) == hits);
@@ -573,7 +573,7 @@ static void exact(void *unused)
 		char *pages;
 
 		lab_excl_refill();
-		(void)lab_pages_drain();
+		(void)lab_pages_drain(lab_pcp_drain_all);
 		pages = labyrinth_alloc_pages_exact(size, gfps[1]);
 
 		must(pages && lab_mem_kind(pages) == LAB_KIND_EXCL);
@@ -786,7 +786,7 @@ static void resizes(void *unused)
 		}
 		for (unsigned int n = 0; n < 20 && sizes[i] > 100; n++)
 			labyrinth_free_page(held[n]);
-		(void)lab_pages_drain();
+		(void)lab_pages_drain(lab_pcp_drain_all);
 		if (sizes[i])
 			dirty_all();
 	}
@@ -821,7 +821,7 @@ static void shrinks_in_use(void *unused)
 		if (i % 16 == 0)
 			lab_upkeep();
 	}
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	for (i = 0; i < 50; i++)
 		lab_upkeep();
 	must(lab_word_get(&zone->managed) < 250 && resident() == lab_word_get(&zone->managed));
@@ -829,7 +829,7 @@ static void shrinks_in_use(void *unused)
 		must(is_filled(held[i], i, LAB_PAGE_BYTES));
 		labyrinth_free_page(held[i]);
 	}
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	for (i = 0; i < 50; i++)
 		lab_upkeep();
 	must(lab_word_get(&zone->managed) == 100 && free_pages() == 100 && resident() == 100);
@@ -953,7 +953,7 @@ static void crossings(void *unused)
 		}
 		give_soaked(nsoaked);
 		labyrinth_free_pages_bulk(20, pages);
-		(void)lab_pages_drain();
+		(void)lab_pages_drain(lab_pcp_drain_all);
 		/* up again */
 		labyrinth_free_page(labyrinth_alloc_page(ATOMIC));
 		must(lab_word_get(&zone->below) == 0);

@@ -948,7 +948,7 @@ static void free_all(void)
 static void empty_stacks(void)
 {
 	free_all();
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	(void)lab_highatomic_release();
 	(void)lab_atomic_shrink();
 	put_all(API, FREE);
@@ -1000,7 +1000,7 @@ static void learn(struct pool *pool)
 		state_of[pfn] = HELD;
 		labyrinth_free_page(pages[i]);
 	}
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	pool->managed = n;
 }
 

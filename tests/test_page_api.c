@@ -251,7 +251,7 @@ static void test_one_clean_page_does_not_make_a_batch_clean(void **state)
 
 	(void)state;
 	full_zones();
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	while (n < 600 && (pages[n] = labyrinth_alloc_page(all)))
 		memset(pages[n++], 0x5a, LAB_PAGE_BYTES);
 	assert_in_range(n, 64, 599);
@@ -264,12 +264,12 @@ static void test_one_clean_page_does_not_make_a_batch_clean(void **state)
 		}
 		labyrinth_free_page(pages[i]);
 	}
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	page = labyrinth_alloc_page(ATOMIC | ZERO);
 	assert_non_null(page);
 	memset(page, 0x5a, LAB_PAGE_BYTES);
 	labyrinth_free_page(page);
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	assert_false(lab_reserve_has_zeroed());
 	memset(next, 0, LAB_PAGE_BYTES);
 	lab_block_set_clean(lab_pfn_of(next) / LAB_BLOCK_FRAMES,

@@ -110,12 +110,12 @@ static void test_drain_from_one_cpu_empties_all(void **state)
 	unsigned int n, id;
 
 	(void)state;
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	assert_int_equal(stacked(), 0);
 	n = stack_on_all();
 	assert_true(n >= 3 * nr_cpus);
 	before = free_pages(0) + free_pages(1) + free_pages(2);
-	assert_int_equal(lab_pages_drain(), n);
+	assert_int_equal(lab_pages_drain(lab_pcp_drain_all), n);
 	for (id = 0; id < LAB_NR_ZONES; id++)
 		after += free_pages(id);
 	assert_int_equal(after - before, n);
@@ -126,8 +126,8 @@ static void test_drain_from_one_cpu_empties_all(void **state)
 	/* and everything works on, stacks included */
 	n = stack_on_all();
 	assert_true(n >= 3 * nr_cpus);
-	assert_int_equal(lab_pages_drain(), n);
-	assert_int_equal(lab_pages_drain(), 0);
+	assert_int_equal(lab_pages_drain(lab_pcp_drain_all), n);
+	assert_int_equal(lab_pages_drain(lab_pcp_drain_all), 0);
 }
 
 static uint64_t mask_in_sink;
@@ -510,7 +510,7 @@ static void storm_thread(unsigned int id, void *unused)
 		storm_pages(id);
 	} else {
 		while (now_ms() < storm.until) {
-			lab_word_add(&storm.drained, lab_pages_drain());
+			lab_word_add(&storm.drained, lab_pages_drain(lab_pcp_drain_all));
 			lab_word_add(&storm.drains, 1);
 		}
 	}
@@ -525,11 +525,11 @@ static void test_pages_are_conserved_while_others_drain(void **state)
 	storm.seed = new_seed("reclaim");
 	storm.owned = calloc(1u << 20, 1);
 	assert_non_null(storm.owned);
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	used = heap_in_use();
 	storm.until = now_ms() + 3 * STRESS_MS;
 	run_threads(STORM_THREADS + 2, storm_thread, NULL);
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	assert_int_equal(stacked(), 0);
 	assert_int_equal(heap_in_use(), used);
 	assert_int_equal(free_pages(LAB_ZONE_RESERVE),
@@ -551,16 +551,16 @@ static void test_handlers_interrupt_the_drainer(void **state)
 	(void)state;
 	storm.owned = calloc(1u << 20, 1);
 	assert_non_null(storm.owned);
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	storm.until = now_ms() + STRESS_MS;
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &fast, NULL);
 	while (now_ms() < storm.until)
-		(void)lab_pages_drain();
+		(void)lab_pages_drain(lab_pcp_drain_all);
 	setitimer(ITIMER_REAL, &off, NULL);
 	storm.until = 0;
 	storm_tick(0);
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	assert_int_equal(stacked(), 0);
 	assert_int_equal(free_pages(LAB_ZONE_RESERVE),
 			 lab_word_get(&lab_zones[LAB_ZONE_RESERVE].managed));

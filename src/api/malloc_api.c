@@ -36,7 +36,10 @@ void *lab_alloc_atomic(size_t size, size_t align)
 /* classes whose stacks are still to be emptied, as a burst is over */
 static lab_word_t to_trim;
 
-/* a few at a time: what a free() does besides is bounded */
+/*
+ * A few at a time: what a free() does besides is bounded.  Of the stacks this CPU's alone:
+ * the system calls that it takes to empty others would end a program in a sandbox.
+ */
 static LAB_NOINLINE void trim_some(uint64_t left)
 {
 	enum { PIECE = 4 };
@@ -44,9 +47,9 @@ static LAB_NOINLINE void trim_some(uint64_t left)
 
 	if (!lab_word_swap(&to_trim, left, rest))
 		return;
-	lab_cache_trim((unsigned int)rest + 1, (unsigned int)left);
+	lab_cache_trim((unsigned int)rest + 1, (unsigned int)left, lab_pcp_drain_here);
 	if (!rest)
-		(void)lab_pages_drain();
+		(void)lab_pages_drain(lab_pcp_drain_here);
 }
 
 /* what frees are also for; inside a section they make no system call */
@@ -470,8 +473,8 @@ LAB_PUBLIC int labyrinth_malloc_trim(size_t pad)
 	(void)pad;
 	if (lab_scope_is_atomic())
 		return 0;
-	lab_cache_trim(1, LAB_NR_CLASSES - 1);
-	(void)lab_pages_drain();
+	lab_cache_trim(1, LAB_NR_CLASSES - 1, lab_pcp_drain_here);
+	(void)lab_pages_drain(lab_pcp_drain_here);
 	(void)lab_atomic_shrink();
 	lab_map_trim();
 	return lab_heap_purge(false) > 0;

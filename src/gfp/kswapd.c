@@ -75,7 +75,7 @@ static bool ask_others(void)
 		return false;
 	next_ms = now + NAP_MS;
 	(void)lab_shrink();
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	return true;
 }
 

@@ -54,13 +54,13 @@ static void give_pages(void *const *pages, unsigned int n)
 	}
 }
 
-size_t lab_pages_drain(void)
+size_t lab_pages_drain(lab_pcp_drain_t *drain)
 {
 	static_assert(LAB_PCP_PAGE + 1 == LAB_PCP_API && LAB_PCP_API + 1 == LAB_PCP_EXCL &&
 			      LAB_PCP_EXCL + 1 == LAB_PCP_ZERO,
 		      "the classes of single pages are neighbours");
 
-	return lab_pcp_drain_all(LAB_PCP_PAGE, LAB_PCP_ZERO, give_pages);
+	return drain(LAB_PCP_PAGE, LAB_PCP_ZERO, give_pages);
 }
 
 /* ---- direct reclaim ---- */
@@ -91,8 +91,8 @@ size_t lab_reclaim(enum lab_zone_id zone, unsigned int order)
 	objects = lab_shrink();
 	/* after the shrinkers: what they freed lies on stacks */
 	objects += lab_atomic_shrink();
-	lab_cache_trim(1, LAB_NR_CLASSES - 1);
-	(void)lab_pages_drain();
+	lab_cache_trim(1, LAB_NR_CLASSES - 1, lab_pcp_drain_all);
+	(void)lab_pages_drain(lab_pcp_drain_all);
 	used = used - heap_used();
 	/* whoever comes here for the reserve has been refused by the heap as well */
 	purged = lab_heap_purge(zone != LAB_ZONE_EXCLUSIVE);

@@ -8,6 +8,7 @@
 
 #include "labyrinth.h"
 #include "page/zone.h"
+#include "pcp/pcp.h"
 
 /**
  * lab_upkeep() - one step of what keeps the resident zones ready
@@ -46,12 +47,13 @@ void lab_refill(void);
 size_t lab_reclaim(enum lab_zone_id zone, unsigned int order);
 
 /**
- * lab_pages_drain() - empty the stacks of single pages of all CPUs into their zones
+ * lab_pages_drain() - empty the stacks of single pages into their zones
+ * @drain: those of all CPUs, or of this one
  *
- * Context: MT-Safe, AS-Safe.  Lock-free.  System calls.
+ * Context: MT-Safe, AS-Safe.  What @drain does apart: lock-free.
  * Return:  pages that went back.
  */
-size_t lab_pages_drain(void);
+size_t lab_pages_drain(lab_pcp_drain_t *drain);
 
 /**
  * lab_shrink() - let the program's caches give something back

@@ -421,8 +421,7 @@ static size_t rseq_drain_all(unsigned int first, unsigned int last, lab_pcp_sink
 	return done;
 }
 
-/* by the sequences that everybody uses */
-static size_t drain_here(unsigned int first, unsigned int last, lab_pcp_sink_t *sink)
+size_t lab_pcp_drain_here(unsigned int first, unsigned int last, lab_pcp_sink_t *sink)
 {
 	void *chunk[LAB_PCP_CHUNK];
 	size_t done = 0;
@@ -456,13 +455,13 @@ size_t lab_pcp_drain_all(unsigned int first, unsigned int last, lab_pcp_sink_t *
 	}
 	/* asked for nothing, to hear whether it is possible */
 	if (!lab_rseq_barrier())
-		return drain_here(first, last, sink);
+		return lab_pcp_drain_here(first, last, sink);
 	mask = lab_os_block_signals();
 	if (lab_rseq_claim()) {
 		done = rseq_drain_all(first, last, sink);
 		lab_rseq_unclaim();
 	} else {
-		done = drain_here(first, last, sink);
+		done = lab_pcp_drain_here(first, last, sink);
 	}
 	lab_os_restore_signals(mask);
 	return done;

@@ -141,10 +141,7 @@ LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_pop(size_t stack, void *
 	return lab_pcp_try_pop_by(&lab_rseq_gate, stack, entry);
 }
 
-/**
- * lab_pcp_try_push_by(), lab_pcp_try_push() - the same; false: call lab_pcp_push()
- *	before giving up
- */
+/** lab_pcp_try_push_by(), lab_pcp_try_push() - the same; false: call lab_pcp_push() */
 LAB_NODISCARD static LAB_ALWAYS_INLINE bool lab_pcp_try_push_by(const lab_word_t *by, size_t stack,
 								uint32_t cap, void *entry)
 {
@@ -217,10 +214,9 @@ typedef void lab_pcp_sink_t(void *const *entries, unsigned int n);
  * @first: class; those up to @last are emptied at one go
  * @sink:  gives the entries back to where they came from; must not use stacks
  *
- * Best effort, nobody waits: a stack that somebody is at work on is left out, and
- * one that we are at work on is empty and full to everybody else, who go to the
- * bitmaps.  Under rseq one thread drains at a time, others empty the stacks of
- * their own CPU; so they do where the kernel has no membarrier(2) for sequences.
+ * Best effort, nobody waits: a stack that somebody is at work on is left out, and one
+ * that we are at work on is empty and full to everybody else.  Under rseq one thread
+ * drains at a time, others their own CPU's; so where there is no membarrier(2) for it.
  *
  * Under rseq signals are blocked meanwhile, but those that our own instructions
  * raise.  A handler of these that leaves by a jump, and a thread that is frozen
@@ -232,6 +228,11 @@ typedef void lab_pcp_sink_t(void *const *entries, unsigned int n);
  * Return:  how many entries went to @sink.
  */
 size_t lab_pcp_drain_all(unsigned int first, unsigned int last, lab_pcp_sink_t *sink);
+
+/** lab_pcp_drain_here() - of this CPU alone, without a system call: for a sandbox, too */
+size_t lab_pcp_drain_here(unsigned int first, unsigned int last, lab_pcp_sink_t *sink);
+
+typedef size_t lab_pcp_drain_t(unsigned int first, unsigned int last, lab_pcp_sink_t *sink);
 
 /** lab_pcp_is_usable() - could this CPU's stack take anything now; a hint */
 bool lab_pcp_is_usable(unsigned int cls);

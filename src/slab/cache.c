@@ -315,11 +315,11 @@ static void give_objects(void *const *ptr, unsigned int n)
 			lab_cache_give(lab_mem_kind(ptr[i]), ptr[i]);
 }
 
-void lab_cache_trim(unsigned int first, unsigned int last)
+void lab_cache_trim(unsigned int first, unsigned int last, lab_pcp_drain_t *drain)
 {
-	unsigned int cls, cpu, nr = lab_cpus_nr();
+	unsigned int cls, cpu, nr = lab_cpus_possible();
 
-	(void)lab_pcp_drain_all(first, last, give_objects);
+	(void)drain(first, last, give_objects);
 	for (cls = first; cls <= last; cls++) {
 		for (cpu = 0; cpu < nr; cpu++)
 			vacate(cls, &active[cpu][cls], lab_word_get(&active[cpu][cls]));

@@ -54,14 +54,13 @@ void *lab_page_alloc(void);
 void lab_page_free(void *ptr);
 
 /**
- * lab_cache_trim() - empty the stacks of all CPUs and retire slabs without objects
+ * lab_cache_trim() - empty stacks and retire slabs without objects, of all CPUs
  * @first, @last: classes, 1 .. LAB_NR_CLASSES - 1
+ * @drain: whose stacks, see there
  *
- * As best it can: see lab_pcp_drain_all().
- *
- * Context: MT-Safe, AS-Safe, but for ordinary calls: system calls under rseq.
+ * Context: MT-Safe, AS-Safe.  What @drain does apart: lock-free, no system call.
  */
-void lab_cache_trim(unsigned int first, unsigned int last);
+void lab_cache_trim(unsigned int first, unsigned int last, lab_pcp_drain_t *drain);
 
 /** lab_cache_export() - let readers find what is here; once, at start */
 void lab_cache_export(struct lab_export *to);

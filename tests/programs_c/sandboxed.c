@@ -8,8 +8,9 @@
  * openssh: flags of mmap() and kinds of madvise() that OpenSSH 9.3 and later
  * refuse fail with EINVAL as well.
  *
- * One thread besides the main one allocates, and a timer set before makes
- * handlers allocate, unless quiet.  A forbidden call is named on stderr; exit code 6.
+ * One thread besides the main one allocates, and a timer set before makes handlers
+ * allocate, unless quiet; then a burst of memory is freed.  A forbidden call is named
+ * on stderr; exit code 6.
  */
 #define _GNU_SOURCE
 #include "pattern.h"
@@ -28,6 +29,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <time.h>
 
 #define EXIT_FORBIDDEN 6
 #define NR_SLOTS       128u
@@ -148,6 +150,34 @@ static void *other_main(void *arg)
 	return NULL;
 }
 
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* After a burst, frees also give memory back and empty stacks, for a second and more. */
+static void burst(void)
+{
+	enum { BLOCKS = 30000, WORK = 200 };
+	static void *block[BLOCKS];
+	double until;
+
+	for (unsigned int i = 0; i < BLOCKS; i++)
+		if ((block[i] = malloc(1000)))
+			memset(block[i], 1, 1000);
+	for (unsigned int i = 0; i < BLOCKS; i++)
+		free(block[i]);
+	for (until = now() + 1.5; now() < until;) {
+		for (unsigned int i = 0; i < WORK; i++)
+			block[i] = malloc(100 + 10 * (size_t)i);
+		for (unsigned int i = 0; i < WORK; i++)
+			free(block[i]);
+	}
+}
+
 static int enter_sandbox(int strict)
 {
 	struct sigaction forbidden = { .sa_sigaction = on_forbidden, .sa_flags = SA_SIGINFO };
@@ -194,6 +224,7 @@ int main(int argc, char **argv)
 		step(&rng, MAX_SIZE);
 	while (!atomic_load(&done))
 		syscall(SYS_futex, &done, FUTEX_WAIT, 0, NULL, NULL, 0);
+	burst();
 	if (!quiet && !atomic_load(&handlers))
 		die(EXIT_USAGE, "no handler ran", NULL, 0, 0);
 	if (write(1, ok, sizeof(ok) - 1) < 0)

@@ -297,7 +297,7 @@ static void op_purge(const struct scenario *s)
 static void op_drain(const struct scenario *s)
 {
 	(void)s;
-	(void)lab_pages_drain();
+	(void)lab_pages_drain(lab_pcp_drain_all);
 }
 
 static void op_reclaim(const struct scenario *s)

@@ -112,7 +112,7 @@ void make_list(size_t size)
 	drop(ids[1][0]);
 	for (i = 0; i < nobj; i += 2)
 		drop(ids[2][i]);
-	lab_cache_trim(1, LAB_NR_CLASSES - 1);
+	lab_cache_trim(1, LAB_NR_CLASSES - 1, lab_pcp_drain_all);
 	if (stack_count(cls))
 		fail("setup: the stack is not empty");
 	for (nr_spare = 0; nr_spare < nobj - 1; nr_spare++)
@@ -225,7 +225,7 @@ void settle(void)
 	if (turn++ % 16 == 0)
 		(void)labyrinth_malloc_trim(0);
 	else
-		lab_cache_trim(1, LAB_NR_CLASSES - 1);
+		lab_cache_trim(1, LAB_NR_CLASSES - 1, lab_pcp_drain_all);
 	if (lab_word_get(&lab_zones[LAB_ZONE_HEAP].managed) > HEAP_LIMIT)
 		(void)lab_heap_purge(true);
 }
