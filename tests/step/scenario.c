@@ -8,9 +8,10 @@
 #include "step.h"
 
 enum state {
-	FRESH,	  /* as settle() leaves it: stacks empty, the active slab all free */
+	FRESH,	  /* as settle() leaves it: stacks empty, no slab */
+	ACTIVE,	  /* the active slab has free objects */
 	WARM,	  /* the stack has objects */
-	LIST,	  /* the active slab is full, one on the list is not */
+	LIST,	  /* no slab is active, one on the list has free objects */
 	NO_SLAB,  /* none has a free object */
 	LOW,	  /* the reserve is down to its floor */
 	GROW,	  /* and the heap is used up */
@@ -50,6 +51,9 @@ static void set_up_state(const struct scenario *s)
 	switch (s->state) {
 	case WARM:
 		make_warm(s->size);
+		break;
+	case ACTIVE:
+		make_active(s->size);
 		break;
 	case LIST:
 		make_list(s->size);
@@ -361,17 +365,17 @@ static void op_init(const struct scenario *s)
 
 const struct scenario scenarios[] = {
 	MALLOC("tiny, warm", 24, WARM),
-	MALLOC("tiny, slab", 24, FRESH),
+	MALLOC("tiny, slab", 24, ACTIVE),
 	MALLOC("tiny, list", 24, LIST),
 	MALLOC("tiny, new slab", 24, NO_SLAB),
 	MALLOC("tiny, growth", 24, GROW),
 	MALLOC("small, warm", 200, WARM),
-	MALLOC("small, slab", 200, FRESH),
+	MALLOC("small, slab", 200, ACTIVE),
 	MALLOC("small, list", 200, LIST),
 	MALLOC("small, new slab", 200, NO_SLAB),
 	MALLOC("small, growth", 200, GROW),
 	MALLOC("8 KiB, warm", 8192, WARM),
-	MALLOC("8 KiB, slab", 8192, FRESH),
+	MALLOC("8 KiB, slab", 8192, ACTIVE),
 	MALLOC("8 KiB, list", 8192, LIST),
 	MALLOC("8 KiB, new slab", 8192, NO_SLAB),
 	MALLOC("8 KiB, growth", 8192, GROW),
@@ -415,7 +419,7 @@ const struct scenario scenarios[] = {
 	REALLOC("huge up", 5 * MIB, 9 * MIB, FRESH),
 	REALLOC("huge up, mremap", 5 * MIB, 9 * MIB, FULL),
 	REALLOC("huge down", 9 * MIB, 5 * MIB, FRESH),
-	{ "calloc small", set_up_calloc, op_calloc, 200, 0, FRESH, 0, 0 },
+	{ "calloc small", set_up_calloc, op_calloc, 200, 0, ACTIVE, 0, 0 },
 	{ "calloc 100 KiB", set_up_calloc, op_calloc, 100 * KIB, 0, FRESH, 0, 0 },
 	{ "memalign 64", set_up_alloc, op_memalign, 104, 64, NO_SLAB, 0, 0 },
 	{ "memalign 64 KiB", set_up_alloc, op_memalign, 100 * KIB, 64 * KIB, FRESH, 0, 0 },

@@ -92,8 +92,29 @@ void make_no_slab(size_t size)
 	fail("setup: the slabs of class %u do not get full", cls);
 }
 
+static void give_to_slabs(void *const *entries, unsigned int n)
+{
+	while (n-- > 0)
+		lab_cache_give(lab_mem_kind(entries[n]), entries[n]);
+}
+
+/* the stack empty, and half of the active slab free */
+void make_active(size_t size)
+{
+	unsigned int cls = class_of(size), nobj = lab_class[cls].nobj, i;
+	int ids[256];
+
+	for (i = 0; i < nobj; i++)
+		ids[i] = take_light(size);
+	for (i = 0; i < nobj; i += 2)
+		drop(ids[i]);
+	(void)lab_pcp_drain_here(cls, cls, give_to_slabs);
+	if (stack_count(cls) || live_of_class(cls) >= lab_cache_slabs(cls) * nobj)
+		fail("setup: class %u has no slab with room, or a stack with objects", cls);
+}
+
 /*
- * The active slab full, and three with free objects on the list.  All that is
+ * No active slab, and three with free objects on the list.  All that is
  * in use of the middle one is in @spare, so that a handler can empty it, and
  * a sweep take it out from between the others.
  */
