@@ -122,6 +122,45 @@ static void test_objects_in_a_row_share_no_line(void **state)
 	trim();
 }
 
+/* A class that has many slabs gets the next ones side by side, whatever else is taken. */
+static void test_a_large_class_grows_by_clusters(void **state)
+{
+	enum { CLS = 3, SLABS = 256, MANY = 85 * (SLABS + 40) };
+	static void *ptrs[MANY];
+	static struct lab_frames other[MANY / 85];
+	unsigned int n, i, n_other = 0, side_by_side = 0;
+	uint64_t slabs;
+
+	(void)state;
+	assert_int_equal(lab_class[CLS].nobj, 85);
+	trim();
+	(void)lab_heap_purge(true);
+	for (n = 0; lab_cache_slabs(CLS) < SLABS; n++)
+		assert_non_null(ptrs[n] = object_alloc(CLS));
+	slabs = lab_cache_slabs(CLS);
+	/* somebody else takes a frame with each slab's worth of objects */
+	for (i = 0; i < 85 * 32; i++) {
+		assert_non_null(ptrs[n] = object_alloc(CLS));
+		n++;
+		if (i % 85 == 0)
+			assert_true(lab_heap_take_run(1, 0, &other[n_other++]));
+	}
+	for (i = 0; i < n_other; i++) {
+		void *after = lab_frame_address(other[i].pfn + 1);
+
+		side_by_side += lab_mem_kind(after) == CLS;
+		lab_zone_give(other[i].pfn, 1);
+	}
+	/* of 32 slabs two clusters or three, not one beside each of the others' frames */
+	assert_true(lab_cache_slabs(CLS) >= slabs + 16);
+	assert_in_range(side_by_side, 0, 4);
+	while (n > 0)
+		object_free(CLS, ptrs[--n]);
+	trim();
+	assert_int_equal(lab_cache_slabs(CLS), 0);
+	assert_int_equal(heap_in_use(), 0);
+}
+
 /* Without a trim, idle slabs are retired by frees themselves: few stay. */
 static void test_free_of_many_objects_retires_most_slabs(void **state)
 {
@@ -272,6 +311,7 @@ int main(void)
 		cmocka_unit_test(test_trim_after_all_frees_retires_all_slabs),
 		cmocka_unit_test(test_what_finds_no_room_on_the_stack_goes_back),
 		cmocka_unit_test(test_objects_in_a_row_share_no_line),
+		cmocka_unit_test(test_a_large_class_grows_by_clusters),
 		cmocka_unit_test(test_free_of_many_objects_retires_most_slabs),
 		cmocka_unit_test(test_trim_with_objects_in_use_keeps_their_slabs),
 		cmocka_unit_test(test_pages_go_back_to_their_zone),

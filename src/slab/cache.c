@@ -109,16 +109,43 @@ static void settle_gift(unsigned int cls, lab_pfn_t pfn, enum lab_slab_gift gift
 
 /* ---- taking ---- */
 
+/*
+ * A class of one frame or two to a slab grows by clusters of slabs, up to 64 KiB each, when
+ * it has many: slabs that lie scattered cost a walk through page tables which are scattered
+ * too (measured: Lua 0.90 of the time).  By a sixteenth of what it has, and not while as
+ * much as an eighth of it lies idle: holes in used memory are filled first.
+ */
+enum { CLUSTER_FRAMES = 16, IDLE_SHIFT = 3, CLUSTER_ORDER = 1 };
+
+static unsigned int cluster(unsigned int cls)
+{
+	unsigned int order = lab_class[cls].order, most = CLUSTER_FRAMES >> order;
+	uint64_t have = lab_word_get(&caches[cls].nslabs), n = have >> LAB_CLUSTER_SHIFT;
+	int64_t idle = (int64_t)lab_word_get(&lab_zones[LAB_ZONE_HEAP].dirty);
+
+	if (n < 2 || order > CLUSTER_ORDER || idle > (int64_t)(have << order >> IDLE_SHIFT))
+		return 1;
+	return n < most ? (unsigned int)n : most;
+}
+
+/* a slab for the active slot; others that come with it are listed, the lowest on top */
 static bool new_slab(unsigned int cls, lab_pfn_t *pfn)
 {
-	unsigned int order = lab_class[cls].order;
+	unsigned int order = lab_class[cls].order, n = cluster(cls);
 	struct lab_frames frames;
 
-	if (!lab_heap_take_run(1u << order, order, &frames))
-		return false;
+	while (!lab_heap_take_run(n << order, order, &frames)) {
+		if (n == 1)
+			return false;
+		n = 1;
+	}
+	lab_word_add(&caches[cls].nslabs, n);
+	while (--n > 0) {
+		lab_slab_make(frames.pfn + (n << order), cls);
+		list_slab(cls, frames.pfn + (n << order));
+	}
 	*pfn = frames.pfn;
 	lab_slab_make(frames.pfn, cls);
-	lab_word_add(&caches[cls].nslabs, 1);
 	return true;
 }
 

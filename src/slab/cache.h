@@ -62,6 +62,9 @@ void lab_page_free(void *ptr);
  */
 void lab_cache_trim(unsigned int first, unsigned int last, lab_pcp_drain_t *drain);
 
+/* A class grows by a 2^-LAB_CLUSTER_SHIFT-th of its slabs at once. */
+#define LAB_CLUSTER_SHIFT 4u
+
 /** lab_cache_export() - let readers find what is here; once, at start */
 void lab_cache_export(struct lab_export *to);
 

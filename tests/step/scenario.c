@@ -13,6 +13,7 @@ enum state {
 	WARM,	  /* the stack has objects */
 	LIST,	  /* no slab is active, one on the list has free objects */
 	NO_SLAB,  /* none has a free object */
+	MANY,	  /* and there are so many that a cluster is next */
 	LOW,	  /* the reserve is down to its floor */
 	GROW,	  /* and the heap is used up */
 	SECTION,  /* and so is every section */
@@ -60,6 +61,9 @@ static void set_up_state(const struct scenario *s)
 		break;
 	case NO_SLAB:
 		make_no_slab(s->size);
+		break;
+	case MANY:
+		make_many_slabs(s->size);
 		break;
 	case UNMAPPED:
 		(void)lab_heap_purge(true);
@@ -374,6 +378,7 @@ const struct scenario scenarios[] = {
 	MALLOC("small, list", 200, LIST),
 	MALLOC("small, new slab", 200, NO_SLAB),
 	MALLOC("small, growth", 200, GROW),
+	MALLOC("112, cluster", 112, MANY),
 	MALLOC("8 KiB, warm", 8192, WARM),
 	MALLOC("8 KiB, slab", 8192, ACTIVE),
 	MALLOC("8 KiB, list", 8192, LIST),

@@ -92,6 +92,17 @@ void make_no_slab(size_t size)
 	fail("setup: the slabs of class %u do not get full", cls);
 }
 
+/* as make_no_slab(), and so many slabs that the next ones are a cluster */
+void make_many_slabs(size_t size)
+{
+	unsigned int cls = class_of(size);
+
+	(void)lab_heap_purge(false);
+	while (lab_cache_slabs(cls) < 2u << LAB_CLUSTER_SHIFT)
+		(void)take_light(size);
+	make_no_slab(size);
+}
+
 static void give_to_slabs(void *const *entries, unsigned int n)
 {
 	while (n-- > 0)

@@ -83,6 +83,7 @@ unsigned int stack_cap(unsigned int cls);
 /* bytes that lie on stacks nobody can use any more */
 size_t stuck_bytes(void);
 void make_warm(size_t size);
+void make_many_slabs(size_t size);
 void make_active(size_t size);
 void make_list(size_t size);
 void drop_spare(void);
