@@ -357,8 +357,8 @@ static void test_take_of_clean_frames_counts_them_once(void **state)
 	drop_block(index);
 }
 
-/* A fit is the lowest hole that is long enough, wherever it begins, and exactly so long. */
-static void test_take_fit_in_fragments_takes_the_lowest_hole_that_holds_it(void **state)
+/* A fit is cut from the smallest hole that is long enough, wherever that begins. */
+static void test_take_fit_in_fragments_takes_the_smallest_hole_that_holds_it(void **state)
 {
 	/* holes: where and how long; the second lies across words of the bitmap */
 	static const unsigned int hole[][2] = { { 3, 5 }, { 61, 70 }, { 200, 33 }, { 511, 1 } };
@@ -374,15 +374,17 @@ static void test_take_fit_in_fragments_takes_the_lowest_hole_that_holds_it(void 
 	assert_false(lab_block_take_fit(index, LAB_ZONE_RESERVE, 1, &out));
 	assert_false(lab_block_take_fit(index, LAB_ZONE_HEAP, 71, &out));
 	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 6, &out));
-	assert_int_equal(out.pfn % ALL, 61);
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 64, &out));
-	assert_int_equal(out.pfn % ALL, 67);
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 33, &out));
 	assert_int_equal(out.pfn % ALL, 200);
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 5, &out));
-	assert_int_equal(out.pfn % ALL, 3);
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 28, &out));
+	assert_int_equal(out.pfn % ALL, 61);
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 27, &out));
+	assert_int_equal(out.pfn % ALL, 206);
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 42, &out));
+	assert_int_equal(out.pfn % ALL, 89);
 	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 1, &out));
 	assert_int_equal(out.pfn % ALL, 511);
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 5, &out));
+	assert_int_equal(out.pfn % ALL, 3);
 	assert_false(lab_block_take_fit(index, LAB_ZONE_HEAP, 1, &out));
 	lab_block_give(index, 0, ALL);
 	drop_block(index);
@@ -497,7 +499,7 @@ int main(void)
 		cmocka_unit_test(test_claim_of_used_block_is_refused),
 		cmocka_unit_test(test_blocks_claim_with_conflict_anywhere_undoes_every_prefix),
 		cmocka_unit_test(test_take_of_clean_frames_counts_them_once),
-		cmocka_unit_test(test_take_fit_in_fragments_takes_the_lowest_hole_that_holds_it),
+		cmocka_unit_test(test_take_fit_in_fragments_takes_the_smallest_hole_that_holds_it),
 		cmocka_unit_test(test_frames_among_threads_have_one_owner),
 		cmocka_unit_test(test_release_by_every_fate_allows_what_it_says),
 	};

@@ -337,20 +337,24 @@ static unsigned int next_bit(const lab_word_t *bits, unsigned int at, bool set)
 	return LAB_BLOCK_FRAMES;
 }
 
-/* where the first @n adjacent free frames seem to begin; LAB_BLOCK_FRAMES: nowhere */
+/*
+ * Where the smallest hole of at least @n free frames seems to begin; LAB_BLOCK_FRAMES:
+ * nowhere.  A large hole that is cut for a small run is missed by the next large one.
+ */
 static unsigned int find_fit(const lab_word_t *bits, unsigned int n)
 {
-	unsigned int at = 0, end;
+	unsigned int at = 0, end, best = LAB_BLOCK_FRAMES, least = LAB_BLOCK_FRAMES + 1;
 
-	for (;;) {
-		at = next_bit(bits, at, true);
-		if (at + n > LAB_BLOCK_FRAMES)
-			return LAB_BLOCK_FRAMES;
+	for (; (at = next_bit(bits, at, true)) + n <= LAB_BLOCK_FRAMES; at = end) {
 		end = next_bit(bits, at, false);
-		if (end - at >= n)
-			return at;
-		at = end;
+		if (end - at >= n && end - at < least) {
+			best = at;
+			least = end - at;
+		}
+		if (least == n)
+			break;
 	}
+	return best;
 }
 
 /* others took what we had seen: after so many turns it is "not now" */

@@ -103,7 +103,7 @@ LAB_NODISCARD bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsig
  * lab_block_take_fit() - take @n adjacent frames, wherever they begin
  * @n: 1 .. 512
  *
- * As above.  The lowest that fit.
+ * As above.  Of the smallest hole that holds them, the lowest such.
  */
 LAB_NODISCARD bool lab_block_take_fit(size_t index, enum lab_zone_id zone, unsigned int n,
 				      struct lab_frames *out);
