@@ -6,7 +6,7 @@
 /*
  * Orders are chosen so that a slab holds 16 to 256 objects up to 1 KiB or at least
  * 8 larger ones and leaves at most an eleventh of itself unused; of the two largest
- * powers of two, which are asked for one at a time, 4.
+ * powers of two, which are asked for one at a time, 2.
  */
 #define SLAB(cls, bytes, ord)                                                                      \
 	[cls] = {                                                                                  \
@@ -35,9 +35,9 @@ const struct lab_class lab_class[LAB_CLASS_END] = {
 	ONE(49, 4),	   ONE(50, 4),	       ONE(51, 4),	   ONE(52, 4),
 	ONE(53, 5),	   ONE(54, 4),	       ONE(55, 4),	   ONE(56, 4),
 	ONE(57, 5),	   ONE(58, 5),	       ONE(59, 5),	   ONE(60, 5),
-	ONE(61, 6),	   ONE(62, 5),	       ONE(63, 5),	   ONE(64, 4),
+	ONE(61, 6),	   ONE(62, 5),	       ONE(63, 5),	   ONE(64, 3),
 	ONE(65, 6),	   ONE(66, 6),	       ONE(67, 6),	   ONE(68, 6),
-	ONE(69, 6),	   ONE(70, 6),	       ONE(71, 6),	   ONE(72, 5),
+	ONE(69, 6),	   ONE(70, 6),	       ONE(71, 6),	   ONE(72, 4),
 
 	ATOMIC(0u, 16u),   ATOMIC(1u, 32u),    ATOMIC(2u, 48u),	   ATOMIC(3u, 64u),
 	ATOMIC(4u, 96u),   ATOMIC(5u, 128u),   ATOMIC(6u, 192u),   ATOMIC(7u, 256u),
