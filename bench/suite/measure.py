@@ -5,8 +5,14 @@ import subprocess
 import sys
 import time
 
+import stats
+
+SUBJECT, RIVAL = "labyrinth", "jemalloc"
 LATENCY_SAMPLES = 1_000_000
 START_COUNT = "40"
+# a workload is run again, up to MORE times as often, while its interval is wider than this
+WIDE, MORE = 0.1, 3
+MORE_GROUPS = ("kernels", "curves", "programs")
 
 
 class Failed(Exception):
@@ -122,15 +128,14 @@ class Runner:
                 mine[ns] = mine.get(ns, 0) + int(w[2])
         if not mine:
             raise Failed("no quiet chunk: the machine is too busy")
-        from stats import percentile
-        return {"value": percentile(mine, 0.9999)}
+        return {"value": stats.percentile(mine, 0.9999)}
 
 
 class Progress:
     """Runs done, and the time left by what each cell took before."""
 
-    def __init__(self, total):
-        self.total = total
+    def __init__(self):
+        self.total = 0
         self.done = 0
         self.begin = time.monotonic()
         self.told = 0
@@ -154,6 +159,12 @@ class Progress:
               f"{rest / 60:.1f} min left: {what}", end=end, file=sys.stderr, flush=True)
 
 
+def order_of(allocators, rnd):
+    shift = (rnd // 2) % len(allocators) if rnd > 0 else 0
+    order = allocators[shift:] + allocators[:shift]
+    return order[::-1] if rnd % 2 else order
+
+
 def plan(workloads, allocators, repeat):
     """(workload, allocator, round) in order; round -1 warms up and counts system calls."""
     for rnd in range(-1, repeat):
@@ -162,21 +173,51 @@ def plan(workloads, allocators, repeat):
                 continue
             if w.group == "start" and rnd < 0:
                 continue
-            if w.group == "curves" and not 0 <= rnd < 3:
+            if w.group == "curves" and rnd < 0:
                 continue
-            shift = (rnd // 2) % len(allocators) if rnd > 0 else 0
-            order = allocators[shift:] + allocators[:shift]
-            for a in order[::-1] if rnd % 2 else order:
+            for a in order_of(allocators, rnd):
                 yield w, a, rnd
+
+
+def is_wide(cells):
+    """Would other rounds have told another ratio?  By the width of the interval alone,
+    never by where it lies."""
+    ratio = stats.ratio(*(cells.get(name, {}).get("value", {}) for name in (SUBJECT, RIVAL)))
+    if not ratio or not ratio["interval"]:
+        return False
+    low, high = ratio["interval"]
+    return high - low > WIDE * ratio["median"]
+
+
+def unsettled(workloads, data):
+    """Those that another round would tell more about; a curve as a whole."""
+    wide = {w.family for w in workloads
+            if w.group in MORE_GROUPS and is_wide(data.get(w.name, {}))}
+    return [w for w in workloads if w.group in MORE_GROUPS and w.family in wide]
 
 
 def measure(runner, workloads, allocators, repeat):
     """Returns ({workload: {allocator: {metric: {round: number}}}}, failures)."""
     jobs = list(plan(workloads, allocators, repeat))
+    progress, data, failures = Progress(), {}, {}
+    run_jobs(runner, jobs, progress, data, failures)
+    for rnd in range(repeat, MORE * repeat):
+        again = unsettled(workloads, data)
+        if not again:
+            break
+        print(f"# round {rnd + 1}, for {len(again)} whose interval is wide", file=sys.stderr)
+        jobs = [(w, a, rnd) for w in again for a in order_of(allocators, rnd)]
+        run_jobs(runner, jobs, progress, data, failures)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    return data, failures
+
+
+def run_jobs(runner, jobs, progress, data, failures):
     left = {}
     for w, a, _ in jobs:
         left[w.name, a.name] = left.get((w.name, a.name), 0) + 1
-    progress, data, failures = Progress(len(jobs)), {}, {}
+    progress.total += len(jobs)
     for w, a, rnd in jobs:
         cell = w.name, a.name
         left[cell] -= 1
@@ -193,6 +234,3 @@ def measure(runner, workloads, allocators, repeat):
                 data.get(w.name, {}).pop(a.name, None)
                 print(f"# FAILED {w.name} under {a.name}: {e}", file=sys.stderr)
         progress.step(cell, time.monotonic() - began, left, w.name)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
-    return data, failures

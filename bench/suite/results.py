@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """From measurements to the results: one JSON document, and Markdown made from it."""
 import stats
+from measure import SUBJECT, RIVAL, WIDE
 
-SUBJECT, RIVAL = "labyrinth", "jemalloc"
 SPEED_GROUPS = ("kernels", "programs")
 METRICS = ("cpu_ms", "wall_ms", "rss_kib", "faults", "switches", "syscalls", "value")
 QUANTILES = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0))
@@ -225,12 +225,24 @@ def counts_table(document):
                   "system calls: jemalloc", "labyrinth", "glibc"], rows) if rows else []
 
 
+def rounds(document):
+    least = document["options"]["repeat"]
+    counts = {w["name"]: len(w["rounds"].get(SUBJECT, {}).get("value", ()))
+              for w in document["workloads"]}
+    more = {n: c for n, c in counts.items() if c > least}
+    text = f"{least} rounds"
+    if more:
+        text += (f", more of those whose interval was wider than {WIDE:.0%} ("
+                 + ", ".join(f"{n} {c}" for n, c in sorted(more.items())) + ")")
+    return text
+
+
 def markdown(document):
     m = document["machine"]
     out = ["# Labyrinth beside other allocators", "",
            f"{m['cpu']}, {m['cpus']} CPUs, Linux {m['kernel']}, {m['libc']}, transparent huge "
            f"pages {m['thp']}, load {m['load'][0]} at the start; commit {m['commit']}, "
-           f"{m['date']}; {document['options']['repeat']} rounds, {document['seconds']} s.", "",
+           f"{m['date']}; {rounds(document)}, {document['seconds']} s.", "",
            "; ".join(f"{a}: {v}" for a, v in document["allocators"].items()) + ".", "",
            "Medians of interleaved rounds. Ratios are taken within a round, to jemalloc; in "
            "parentheses the 95 % interval of the median by the bootstrap. CPU time is user and "

@@ -35,6 +35,11 @@ class Workload:
     timeout: int = 60
 
     @property
+    def family(self):
+        """What is run equally often: a curve's workloads are put in relation."""
+        return self.name.split("@")[0] if self.group == "curves" else self.name
+
+    @property
     def unit(self):
         return "ns/op" if self.group in ("pages", "pairs") else "ms CPU"
 
