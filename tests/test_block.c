@@ -70,6 +70,38 @@ static void test_take_some_until_empty_yields_each_frame_once(void **state)
 	drop_block(index);
 }
 
+/* Of a block whose free frames are scattered as many words are taken as it needs, or as may be. */
+static void test_take_many_gathers_frames_of_several_words(void **state)
+{
+	static const uint64_t holes[LAB_BLOCK_WORDS] = { 5, 0, 1ull << 63, 0, 0, 7 };
+	size_t index = fresh_block();
+	struct lab_frames out[LAB_BLOCK_WORDS];
+	unsigned int word;
+
+	(void)state;
+	assert_true(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ORDER, out));
+	for (word = 0; word < LAB_BLOCK_WORDS; word++)
+		if (holes[word])
+			lab_block_give_mask(index, word, holes[word]);
+	assert_int_equal(lab_block_take_many(index, LAB_ZONE_HEAP, 64, out, 2), 3);
+	assert_int_equal(out[0].mask, holes[0]);
+	assert_int_equal(out[1].mask, holes[2]);
+	assert_int_equal(out[1].pfn, index * ALL + 128);
+	assert_free(index, 3);
+	lab_block_give_mask(index, 0, holes[0]);
+	lab_block_give_mask(index, 2, holes[2]);
+	assert_int_equal(lab_block_take_many(index, LAB_ZONE_HEAP, 5, out, LAB_BLOCK_WORDS), 5);
+	assert_int_equal(out[2].mask, 3);
+	assert_int_equal(out[2].pfn, index * ALL + 320);
+	assert_int_equal(out[3].mask, 0);
+	assert_int_equal(lab_block_take_many(index, LAB_ZONE_HEAP, 64, out, LAB_BLOCK_WORDS), 1);
+	assert_int_equal(out[0].mask, 4);
+	assert_int_equal(out[1].mask, 0);
+	assert_int_equal(lab_block_take_many(index, LAB_ZONE_HEAP, 1, out, LAB_BLOCK_WORDS), 0);
+	lab_block_give(index, 0, ALL);
+	drop_block(index);
+}
+
 /* Nothing is taken from a block of another zone. */
 static void test_take_of_other_zone_is_refused(void **state)
 {
@@ -490,6 +522,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_take_some_until_empty_yields_each_frame_once),
+		cmocka_unit_test(test_take_many_gathers_frames_of_several_words),
 		cmocka_unit_test(test_take_of_other_zone_is_refused),
 		cmocka_unit_test(test_take_run_of_every_order_tiles_the_block),
 		cmocka_unit_test(test_take_run_without_a_run_leaves_all_as_it_was),

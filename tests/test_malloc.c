@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "labyrinth.h"
+#include "pcp/flow.h"
 #include "slab/cache.h"
 #include "slab/large.h"
 
@@ -233,6 +234,60 @@ static void test_trim_gives_idle_memory_back(void **state)
 	assert_true(labyrinth_malloc_trim(0) == 0);
 }
 
+/* ---- pages ---- */
+
+enum { NR_PAGES = 12000 };
+static void *pages[NR_PAGES];
+
+static void take_pages(void)
+{
+	for (unsigned int i = 0; i < NR_PAGES; i++)
+		must((pages[i] = labyrinth_heap_malloc(LAB_PAGE_BYTES)) != NULL);
+}
+
+/* by how much the stack falls short of one page more, each time, until it has none of ours */
+static unsigned int flushes(unsigned int *size, unsigned int most)
+{
+	uint64_t before, now;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < NR_PAGES; i++) {
+		before = lab_pcp_stacked(LAB_PCP_PAGE);
+		labyrinth_free(pages[i]);
+		now = lab_pcp_stacked(LAB_PCP_PAGE);
+		if (now <= before && n < most)
+			size[n++] = (unsigned int)(before - now);
+	}
+	return n;
+}
+
+static void rows(void *unused)
+{
+	unsigned int size[5];
+	void *page;
+
+	(void)unused;
+	pin_to_one_cpu();
+	for (int turn = 0; turn < 2; turn++) {
+		take_pages();
+		must(flushes(size, 5) == 5);
+		must(size[0] == 64 && size[1] == 128 && size[2] == 255 && size[3] == 255);
+	}
+	take_pages();
+	while (lab_pcp_stacked(LAB_PCP_PAGE))
+		must(labyrinth_heap_malloc(LAB_PAGE_BYTES) != NULL);
+	/* an eighth of what there is, but half a stack at most; this one is used */
+	must((page = labyrinth_heap_malloc(LAB_PAGE_BYTES)) != NULL);
+	must(lab_pcp_stacked(LAB_PCP_PAGE) == 254);
+}
+
+/* The first flush after a refill is small, and who goes on gets larger ones; see slab/pages.c. */
+static void test_flushes_of_pages_grow_in_a_row(void **state)
+{
+	(void)state;
+	assert_child_succeeds(rows, NULL);
+}
+
 /* ---- threads ---- */
 
 static struct {
@@ -341,6 +396,7 @@ int main(void)
 		cmocka_unit_test(test_impossible_requests_are_refused_with_errno),
 		cmocka_unit_test(test_errno_after_success_is_kept),
 		cmocka_unit_test(test_trim_gives_idle_memory_back),
+		cmocka_unit_test(test_flushes_of_pages_grow_in_a_row),
 		cmocka_unit_test(test_blocks_among_threads_keep_their_contents),
 	};
 

@@ -34,7 +34,7 @@ static void assert_all_free_frames_are_found(void)
 	size_t n = 0;
 
 	while (left > 0) {
-		unsigned int got = lab_heap_take_some(left < 64 ? (unsigned int)left : 64, &out);
+		unsigned int got = lab_heap_take_some(left < 64 ? (unsigned int)left : 64, &out, 1);
 		uint64_t mask;
 
 		assert_true(got > 0);
@@ -103,7 +103,7 @@ static void test_take_from_empty_heap_grows_it(void **state)
 	(void)lab_heap_purge(true);
 	managed = lab_word_get(&heap->managed);
 	assert_int_equal(managed, 0);
-	assert_int_equal(lab_heap_take_some(64, &out), 64);
+	assert_int_equal(lab_heap_take_some(64, &out, 1), 64);
 	assert_int_equal(out.nclean, 64);
 	assert_true(lab_word_get(&heap->managed) >= LAB_BLOCK_FRAMES);
 	assert_int_equal(lab_word_get(&heap->taken), taken + 64);
@@ -341,7 +341,7 @@ static void test_frames_given_in_parts_are_counted_once_and_offered(void **state
 
 	(void)state;
 	while (n < sizeof(held) / sizeof(held[0]))
-		for (i = lab_heap_take_some(1, &out); i > 0; i--)
+		for (i = lab_heap_take_some(1, &out, 1); i > 0; i--)
 			held[n++].pfn = out.pfn + lab_ctz(out.mask);
 	shuffle_held(held, n, &seed);
 	for (i = 0; i < n; i++)
@@ -362,7 +362,7 @@ static void *take_and_give(void *arg)
 	(void)arg;
 	for (turn = 0; turn < 20000; turn++) {
 		for (i = 0; i < 32; i++)
-			assert_true(lab_heap_take_some(3, &out[i]) > 0);
+			assert_true(lab_heap_take_some(3, &out[i], 1) > 0);
 		for (i = 0; i < 32; i++)
 			lab_zone_give_mask(out[i].pfn, out[i].mask);
 	}
@@ -412,7 +412,7 @@ static size_t fill_home(struct lab_frames *keep, unsigned int *n, struct lab_fra
 
 	for (*n = 0; next->pfn / LAB_BLOCK_FRAMES == block; (*n)++) {
 		keep[*n] = *next;
-		must(lab_heap_take_some(64, next) > 0);
+		must(lab_heap_take_some(64, next, 1) > 0);
 	}
 	return block;
 }
@@ -439,7 +439,7 @@ static void test_a_cpu_returns_to_its_former_home(void **state)
 	}
 	assert_true(pin_to(0));
 	assert_true(lab_heap_take_run(LAB_BLOCK_FRAMES, LAB_BLOCK_ORDER, &lowest));
-	assert_true(lab_heap_take_some(64, &next) > 0);
+	assert_true(lab_heap_take_some(64, &next, 1) > 0);
 	(void)fill_home(old, &n_old, &next);
 	first = fill_home(of_first, &n_first, &next);
 	assert_true(lowest.pfn / LAB_BLOCK_FRAMES < first);

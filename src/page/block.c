@@ -169,13 +169,13 @@ bool lab_block_is_clean(size_t index)
 
 /* ---- take ---- */
 
-unsigned int lab_block_take_some(size_t index, enum lab_zone_id zone, unsigned int want,
-				 struct lab_frames *out)
+unsigned int lab_block_take_many(size_t index, enum lab_zone_id zone, unsigned int want,
+				 struct lab_frames *out, unsigned int words)
 {
 	struct lab_block *block = lab_block_at(index);
 	uint64_t before = lab_word_get(&block->word), old;
+	unsigned int i, got;
 	struct lab_take take;
-	unsigned int got;
 
 	while (!count_take(block, zone, want, &old)) {
 		union lab_block_word w = { .raw = lab_word_get(&block->word) };
@@ -184,15 +184,27 @@ unsigned int lab_block_take_some(size_t index, enum lab_zone_id zone, unsigned i
 			return 0;
 		want = w.free < want ? (unsigned int)w.free : want;
 	}
-	take = lab_bits_take(block->bits, LAB_BLOCK_WORDS, want);
-	got = lab_popcount(take.mask);
+	for (i = 0, got = 0; i < words && got < want; i++) {
+		take = lab_bits_take(block->bits, LAB_BLOCK_WORDS, want - got);
+		if (!take.mask)
+			break;
+		got += lab_popcount(take.mask);
+		out[i].pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES + take.word * 64);
+		out[i].mask = take.mask;
+		out[i].nclean = clean_take(block, take.word, take.mask);
+		out[i].raced = old != before;
+	}
+	if (i < words)
+		out[i].mask = 0;
 	if (got < want)
 		count_give(block, want - got);
-	out->pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES + take.word * 64);
-	out->mask = take.mask;
-	out->nclean = clean_take(block, take.word, take.mask);
-	out->raced = old != before;
 	return got;
+}
+
+unsigned int lab_block_take_some(size_t index, enum lab_zone_id zone, unsigned int want,
+				 struct lab_frames *out)
+{
+	return lab_block_take_many(index, zone, want, out, 1);
 }
 
 /* frames of one word that are free and, as @flip says, clean or not; their mask */

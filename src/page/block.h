@@ -40,12 +40,13 @@ static_assert(LAB_BLOCK_FRAMES < 1u << 10, "free must be able to count a full bl
  */
 struct lab_block {
 	lab_word_t word;
-	lab_word_t home; /* 1 + the CPU that takes from it, or 0; a hint, see zone.c */
 	lab_word_t huge; /* 1: may be a huge page, see thp.h */
-	lab_word_t pad[5];
+	lab_word_t pad[6];
 	lab_word_t bits[LAB_BLOCK_WORDS];  /* 1: free */
 	lab_word_t clean[LAB_BLOCK_WORDS]; /* 1: reads as zero; meaningful while free */
-	lab_word_t pad2[8];
+	/* on a line of its own, for searches look at it and leave a block that is another CPU's */
+	lab_word_t home; /* 1 + the CPU that takes from it, or 0; a hint, see zone.c */
+	lab_word_t pad2[7];
 } LAB_LINE_ALIGNED;
 
 enum lab_zone_id { LAB_ZONE_HEAP, LAB_ZONE_RESERVE, LAB_ZONE_EXCLUSIVE, LAB_NR_ZONES };
@@ -77,6 +78,14 @@ static LAB_ALWAYS_INLINE struct lab_block *lab_block_at(size_t index)
  */
 unsigned int lab_block_take_some(size_t index, enum lab_zone_id zone, unsigned int want,
 				 struct lab_frames *out);
+
+/**
+ * lab_block_take_many() - the same, of several words of the bitmap
+ * @out:   @words of them, or one whose mask is 0 comes first
+ * @words: 1 .. LAB_BLOCK_WORDS
+ */
+unsigned int lab_block_take_many(size_t index, enum lab_zone_id zone, unsigned int want,
+				 struct lab_frames *out, unsigned int words);
 
 /**
  * lab_block_take_clean(), lab_block_take_dirty() - the same, only frames that read

@@ -84,6 +84,7 @@ static void heap_took(unsigned int n, unsigned int nclean)
 /* What a search is after; one shape, so that there is one search. */
 struct want {
 	unsigned int some;  /* nonzero: that many single frames */
+	unsigned int words; /* in so many words of a bitmap, at most */
 	unsigned int fit;   /* else, nonzero: so many adjacent ones */
 	unsigned int order; /* else one run of 2^order, aligned to its size */
 };
@@ -97,7 +98,7 @@ static unsigned int block_take(size_t block, const struct want *want, struct lab
 	unsigned int got;
 
 	if (want->some) {
-		got = lab_block_take_some(block, LAB_ZONE_HEAP, want->some, out);
+		got = lab_block_take_many(block, LAB_ZONE_HEAP, want->some, out, want->words);
 		if (got && LAB_UNLIKELY(out->raced) && lab_word_get(&crowded) < CROWD)
 			lab_word_add(&crowded, 1);
 		return got;
@@ -331,7 +332,7 @@ enum { LAST_TURNS = 4 };
 
 static unsigned int heap_take(const struct want *want, struct lab_frames *out)
 {
-	unsigned int got, turns = 0;
+	unsigned int got, turns = 0, nclean, i;
 
 	for (;;) {
 		got = heap_search(want, out);
@@ -352,15 +353,18 @@ static unsigned int heap_take(const struct want *want, struct lab_frames *out)
 			return 0;
 		}
 	}
-	heap_took(got, out->nclean);
+	for (i = 1, nclean = out->nclean; i < want->words && out[i].mask; i++)
+		nclean += out[i].nclean;
+	heap_took(got, nclean);
 	return got;
 }
 
 /* ---- take and give ---- */
 
-unsigned int lab_heap_take_some(unsigned int want_frames, struct lab_frames *out)
+unsigned int lab_heap_take_some(unsigned int want_frames, struct lab_frames *out,
+				unsigned int words)
 {
-	struct want want = { .some = want_frames };
+	struct want want = { .some = want_frames, .words = words };
 
 	return heap_take(&want, out);
 }

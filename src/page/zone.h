@@ -48,12 +48,14 @@ enum lab_zone_id lab_zone_of(lab_pfn_t pfn);
 
 /**
  * lab_heap_take_some() - up to @want single frames, growing if there are none
- * @want: 1 .. 64
+ * @want:  1 .. 64
+ * @out:   @words of them, or one whose mask is 0 comes first
+ * @words: of a bitmap, that they may lie in, 1 .. LAB_BLOCK_WORDS
  *
  * Context: MT-Safe, AS-Safe.  Lock-free.  May make system calls (mmap).
  * Return:  how many were taken; 0: out of memory.
  */
-unsigned int lab_heap_take_some(unsigned int want, struct lab_frames *out);
+unsigned int lab_heap_take_some(unsigned int want, struct lab_frames *out, unsigned int words);
 
 /**
  * lab_heap_take_run() - @n adjacent frames, aligned to 2^align_order frames

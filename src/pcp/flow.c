@@ -57,6 +57,13 @@ void lab_flow_gave(unsigned int row, uint64_t n)
 		count(&flow_at(0, row)->given, &lab_flow_others[row].given, n);
 }
 
+int64_t lab_flow_kept(unsigned int row)
+{
+	struct lab_flow *flow = flow_at(lab_pcp_cpu(), row);
+
+	return (int64_t)(lab_word_get(&flow->taken) - lab_word_get(&flow->given));
+}
+
 lab_word_t *lab_pcp_meter(unsigned int cls)
 {
 	return (lab_word_t *)(void *)(lab_pcp_area[lab_pcp_cpu()].bytes + LAB_METER_OF(cls));

@@ -85,6 +85,13 @@ extern LAB_HIDDEN struct lab_flow lab_flow_others[LAB_NR_FLOWS];
 void lab_flow_took(unsigned int row, uint64_t n);
 void lab_flow_gave(unsigned int row, uint64_t n);
 
+/**
+ * lab_flow_kept() - what came up on this CPU less what went back from it; a figure
+ *
+ * Below zero where others take what is given here.  Context: as lab_flow_took().
+ */
+int64_t lab_flow_kept(unsigned int row);
+
 /** lab_pcp_stacked() - entries of a class on the stacks of all CPUs; a figure
  *
  * Context: MT-Safe, AS-Safe.  Wait-free: as many loads as there are CPUs.

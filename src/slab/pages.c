@@ -5,18 +5,60 @@
 #include "pcp/flow.h"
 #include "slab/cache.h"
 
-/* frames of one bitmap word at a time: as many as a stack refill can use */
-enum { PAGE_BATCH = 64 };
+enum { BATCH_MAX = LAB_PCP_CAP(LAB_PCP_PAGE) / 2 };
 
-static unsigned int take_pages(struct lab_frames *out)
+/*
+ * A refill is an eighth of what this CPU's programs have: it costs what CPUs share the
+ * same however large it is, but what is on a stack is nobody else's.
+ */
+enum { REFILL_MIN = 8, REFILL_SHIFT = 3 };
+
+static unsigned int refill_size(void)
 {
-	unsigned int want = lab_pcp_is_usable(LAB_PCP_PAGE) ? PAGE_BATCH : 1, got;
+	int64_t n = lab_flow_kept(LAB_PCP_PAGE) >> REFILL_SHIFT;
+
+	if (!lab_pcp_is_usable(LAB_PCP_PAGE))
+		return 1;
+	return n < REFILL_MIN ? REFILL_MIN : n < BATCH_MAX ? (unsigned int)n : BATCH_MAX;
+}
+
+/*
+ * The first of a row of flushes is small, as the next refill may undo it, and one after
+ * another is twice as large: pages that go back together share words of the bitmaps.
+ * By CPU: pages of the last one; 0: a refill came after it.  Hints.
+ */
+enum { FLUSH_MIN = 64 };
+
+static struct row {
+	lab_word_t flushed;
+} LAB_LINE_ALIGNED row[LAB_NR_CPUS];
+
+static void end_row(void)
+{
+	lab_word_set(&row[lab_pcp_cpu()].flushed, 0);
+}
+
+static unsigned int flush_size(void)
+{
+	lab_word_t *flushed = &row[lab_pcp_cpu()].flushed;
+	uint64_t n = lab_word_get(flushed) * 2;
+
+	n = n < FLUSH_MIN ? FLUSH_MIN : n < BATCH_MAX ? n : BATCH_MAX;
+	lab_word_set(flushed, n);
+	return (unsigned int)n;
+}
+
+static unsigned int take_pages(struct lab_frames out[LAB_BLOCK_WORDS])
+{
+	unsigned int want = refill_size(), got;
 	uint64_t low = lab_word_get(&lab_zones[LAB_ZONE_RESERVE].low);
 
+	end_row();
 	/* an ordinary slow path: the place where the resident zones are refilled */
 	lab_zones_follow();
-	got = lab_reserve_take_some(LAB_ZONE_RESERVE, want, low, out);
-	return got ? got : lab_heap_take_some(want, out);
+	got = lab_reserve_take_some(LAB_ZONE_RESERVE, want < 64 ? want : 64, low, out);
+	out[1].mask = 0;
+	return got ? got : lab_heap_take_some(want, out, LAB_BLOCK_WORDS);
 }
 
 /* pages on their way back, by words of bitmaps and then by blocks */
@@ -65,25 +107,36 @@ static void give_back(lab_pfn_t pfn, uint64_t mask)
 	lab_flow_gave(LAB_PCP_PAGE, lab_popcount(mask));
 }
 
+/* frames become pages, all but the lowest of them stacked; @result: NULL, then that one */
+static void stack_pages(const struct lab_frames *frames, void **result)
+{
+	char *first = lab_frame_address(frames->pfn);
+	uint64_t left;
+
+	for (left = frames->mask; left; left &= left - 1)
+		lab_kind_set(frames->pfn + lab_ctz(left), LAB_PCP_PAGE);
+	left = frames->mask;
+	if (!*result) {
+		*result = first + ((size_t)lab_ctz(left) << LAB_PAGE_SHIFT);
+		left &= left - 1;
+	}
+	if (left)
+		left = lab_pcp_push_mask(LAB_PCP_PAGE, first, LAB_PAGE_BYTES, left);
+	if (left)
+		give_back(frames->pfn, left);
+}
+
 void *lab_page_alloc(void)
 {
-	struct lab_frames frames;
-	uint64_t left;
-	void *result;
+	struct lab_frames frames[LAB_BLOCK_WORDS];
+	unsigned int got = take_pages(frames), i;
+	void *result = NULL;
 
-	if (!take_pages(&frames))
+	if (!got)
 		return NULL;
-	left = frames.mask;
-	lab_flow_took(LAB_PCP_PAGE, lab_popcount(left));
-	result = lab_frame_address(frames.pfn + lab_ctz(left));
-	for (; left; left &= left - 1)
-		lab_kind_set(frames.pfn + lab_ctz(left), LAB_PCP_PAGE);
-	left = frames.mask & (frames.mask - 1);
-	if (left)
-		left = lab_pcp_push_mask(LAB_PCP_PAGE, lab_frame_address(frames.pfn),
-					 LAB_PAGE_BYTES, left);
-	if (left)
-		give_back(frames.pfn, left);
+	lab_flow_took(LAB_PCP_PAGE, got);
+	for (i = 0; i < LAB_BLOCK_WORDS && frames[i].mask; i++)
+		stack_pages(&frames[i], &result);
 	return result;
 }
 
@@ -112,7 +165,7 @@ static void flush_pages(void *page, unsigned int n)
 
 void lab_page_free(void *ptr)
 {
-	flush_pages(ptr, LAB_PCP_CAP(LAB_PCP_PAGE) / 2);
+	flush_pages(ptr, flush_size());
 }
 
 void lab_page_give(void *ptr)

@@ -338,7 +338,7 @@ static void take_all_of_heap(void)
 	struct lab_frames frames;
 
 	do {
-		ex_must(lab_heap_take_some(1, &frames));
+		ex_must(lab_heap_take_some(1, &frames, 1));
 		last_pfn = frames.pfn + lab_ctz(frames.mask);
 	} while (lab_word_get(&lab_zones[LAB_ZONE_HEAP].free) > 0);
 	zone_managed = lab_word_get(&lab_zones[LAB_ZONE_HEAP].managed);
@@ -358,7 +358,7 @@ static void zone_take(void)
 {
 	struct lab_frames frames;
 
-	if (lab_heap_take_some(1, &frames))
+	if (lab_heap_take_some(1, &frames, 1))
 		got((frames.pfn + lab_ctz(frames.mask)) % MANY);
 }
 
@@ -379,7 +379,7 @@ static void check_zone(void)
 	/* a search that misses it would make the heap grow */
 	ex_no_memory = false;
 	for (n = 0; n < left; n++)
-		ex_must(lab_heap_take_some(1, &frames));
+		ex_must(lab_heap_take_some(1, &frames, 1));
 	ex_must(lab_word_get(&heap->managed) == zone_managed);
 	ex_no_memory = true;
 	ex_must(n + nr_kept() == zone_free);
@@ -395,7 +395,7 @@ static void growth_take(void)
 {
 	struct lab_frames frames;
 
-	ex_must(lab_heap_take_some(1, &frames));
+	ex_must(lab_heap_take_some(1, &frames, 1));
 	got((frames.pfn + lab_ctz(frames.mask)) % MANY);
 }
 

@@ -189,7 +189,7 @@ void exhaust_heap(void)
 	while (lab_word_get(&heap->free)) {
 		if (nr_hoard == MAX_HOARD)
 			fail("setup: the hoard is full");
-		if (!lab_heap_take_some(64, &got))
+		if (!lab_heap_take_some(64, &got, 1))
 			fail("setup: no memory");
 		hoard[nr_hoard].pfn = got.pfn;
 		hoard[nr_hoard++].mask = got.mask;
