@@ -234,7 +234,7 @@ static void test_trim_gives_idle_memory_back(void **state)
 	assert_true(labyrinth_malloc_trim(0) == 0);
 }
 
-/* ---- pages ---- */
+/* ---- pages, and the reserve that they lean on ---- */
 
 enum { NR_PAGES = 12000 };
 static void *pages[NR_PAGES];
@@ -286,6 +286,42 @@ static void test_flushes_of_pages_grow_in_a_row(void **state)
 {
 	(void)state;
 	assert_child_succeeds(rows, NULL);
+}
+
+static void follows(void *unused)
+{
+	const struct lab_zone *reserve = &lab_zones[LAB_ZONE_RESERVE];
+	uint64_t small = lab_word_get(&reserve->managed), large;
+	void *page;
+
+	(void)unused;
+	must(small < 100);
+	take_pages();
+	large = lab_word_get(&reserve->managed);
+	must(large > 2 * small);
+	for (unsigned int i = 0; i < NR_PAGES; i++)
+		labyrinth_free(pages[i]);
+	(void)labyrinth_malloc_trim(0);
+	must(lab_word_get(&reserve->managed) < large / 2);
+	must(lab_word_get(&reserve->free) >= lab_word_get(&reserve->low));
+	/* now somebody counts on it */
+	page = labyrinth_alloc_page(LABYRINTH_GFP_ATOMIC);
+	must(page != NULL);
+	labyrinth_free_page(page);
+	take_pages();
+	large = lab_word_get(&reserve->managed);
+	must(large > 2 * small);
+	for (unsigned int i = 0; i < NR_PAGES; i++)
+		labyrinth_free(pages[i]);
+	(void)labyrinth_malloc_trim(0);
+	must(lab_word_get(&reserve->managed) == large);
+}
+
+/* The reserve of a program that never asks for its pages falls with the heap, and no other. */
+static void test_reserve_follows_a_heap_that_shrinks(void **state)
+{
+	(void)state;
+	assert_child_succeeds(follows, NULL);
 }
 
 /* ---- threads ---- */
@@ -397,6 +433,7 @@ int main(void)
 		cmocka_unit_test(test_errno_after_success_is_kept),
 		cmocka_unit_test(test_trim_gives_idle_memory_back),
 		cmocka_unit_test(test_flushes_of_pages_grow_in_a_row),
+		cmocka_unit_test(test_reserve_follows_a_heap_that_shrinks),
 		cmocka_unit_test(test_blocks_among_threads_keep_their_contents),
 	};
 

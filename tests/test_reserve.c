@@ -198,6 +198,66 @@ static void test_refill_stops_at_high_and_at_the_cap(void **state)
 	assert_child_succeeds(refills, NULL);
 }
 
+static bool is_resident(lab_pfn_t pfn)
+{
+	unsigned char in;
+
+	must(mincore(lab_frame_address(pfn), LAB_PAGE_BYTES, &in) == 0);
+	return in & 1;
+}
+
+static void shrinks(void *unused)
+{
+	struct lab_frames out[250];
+	unsigned int n = 0, resident = 0, i;
+
+	(void)unused;
+	renew(LAB_ZONE_RESERVE, 250, 48);
+	lab_reserve_fill(LAB_ZONE_RESERVE);
+	must(lab_word_get(&reserve->managed) == 250);
+	lab_reserve_shrink(100);
+	must(lab_word_get(&reserve->managed) == 100);
+	must(lab_word_get(&reserve->free) == 100);
+	must(lab_word_get(&reserve->parked) == 150);
+	/* what is taken stays, and low free */
+	for (n = 0; n < 20; n++)
+		must(lab_reserve_take(LAB_ZONE_RESERVE, 0, 0, &out[n]));
+	lab_reserve_shrink(0);
+	n = (unsigned int)lab_word_get(&reserve->managed);
+	must(n >= 48 && n < 60 && lab_word_get(&reserve->free) == n - 20);
+	must(lab_word_get(&reserve->free) >= lab_word_get(&reserve->low));
+	n = 20;
+	/* what went is gone from memory, and comes back */
+	while (n-- > 0)
+		lab_zone_give(out[n].pfn, 1);
+	lab_reserve_fill(LAB_ZONE_RESERVE);
+	must(lab_word_get(&reserve->managed) == 250);
+	must(lab_word_get(&reserve->parked) == 0);
+	for (n = 0; lab_reserve_take(LAB_ZONE_RESERVE, 0, 0, &out[n]); n++)
+		;
+	must(n == 250);
+	while (n-- > 0)
+		lab_zone_give(out[n].pfn, 1);
+	/* not below what it began with */
+	lab_reserve_shrink(0);
+	for (i = 0; i < 250; i++)
+		resident += is_resident(out[i].pfn);
+	must(resident == 48);
+	/* refused by the system: as it was */
+	lab_reserve_fill(LAB_ZONE_RESERVE);
+	lab_os_fail_from(1, ~0ull >> 1);
+	lab_reserve_shrink(0);
+	must(lab_word_get(&reserve->managed) == 250);
+	must(lab_word_get(&reserve->free) == 250);
+}
+
+/* A reserve that shrinks gives memory back, no frame that is in use and none for good. */
+static void test_shrink_gives_back_and_grows_again(void **state)
+{
+	(void)state;
+	assert_child_succeeds(shrinks, NULL);
+}
+
 static void refill_fails(void *unused)
 {
 	(void)unused;
@@ -389,6 +449,7 @@ int main(void)
 		cmocka_unit_test(test_take_some_down_to_every_floor_is_exact),
 		cmocka_unit_test(test_take_of_runs_keeps_the_floor),
 		cmocka_unit_test(test_refill_stops_at_high_and_at_the_cap),
+		cmocka_unit_test(test_shrink_gives_back_and_grows_again),
 		cmocka_unit_test(test_refill_after_a_failed_one_goes_on),
 		cmocka_unit_test(test_init_with_any_failing_call_is_empty_or_whole),
 		cmocka_unit_test(test_zones_without_memlock_work_unlocked),

@@ -53,6 +53,7 @@ static size_t bulk_from_zone(size_t n, void **pages)
 	uint64_t low = lab_word_get(&lab_zone_at(LAB_ZONE_RESERVE)->low), left;
 	size_t i = 0;
 
+	lab_reserve_draw();
 	if (!lab_reserve_take_some(LAB_ZONE_RESERVE, want, low, &frames))
 		return 0;
 	for (left = frames.mask; left; left &= left - 1) {

@@ -48,8 +48,10 @@ static LAB_NOINLINE void trim_some(uint64_t left)
 	if (!lab_word_swap(&to_trim, left, rest))
 		return;
 	lab_cache_trim((unsigned int)rest + 1, (unsigned int)left, lab_pcp_drain_here);
-	if (!rest)
+	if (!rest) {
 		(void)lab_pages_drain(lab_pcp_drain_here);
+		lab_zones_shrink();
+	}
 }
 
 /* what frees are also for; inside a section they make no system call */
@@ -476,6 +478,7 @@ LAB_PUBLIC int labyrinth_malloc_trim(size_t pad)
 	lab_cache_trim(1, LAB_NR_CLASSES - 1, lab_pcp_drain_here);
 	(void)lab_pages_drain(lab_pcp_drain_here);
 	(void)lab_atomic_shrink();
+	lab_zones_shrink();
 	lab_map_trim();
 	return lab_heap_purge(false) > 0;
 }

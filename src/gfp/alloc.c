@@ -237,6 +237,8 @@ unsigned int lab_gfp_alloc(labyrinth_gfp_t gfp, unsigned int order, struct lab_f
 		lab_refill();
 	}
 	/* without such a zone there is the heap, or nothing to wait for */
+	if (r.id == LAB_ZONE_RESERVE)
+		lab_reserve_draw();
 	if (!lab_gfp_is_ours(r.id) && (r.id == LAB_ZONE_EXCLUSIVE || !may_wait(gfp)))
 		return failed(&r);
 	got = above_low(&r, out);

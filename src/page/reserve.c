@@ -32,6 +32,7 @@ struct piece {
 };
 
 static struct piece pieces[LAB_NR_ZONES][PIECES];
+static lab_word_t first_step; /* frames that the reserve began with */
 
 static uint64_t piece_frames(enum lab_zone_id id, unsigned int n)
 {
@@ -151,19 +152,20 @@ static void park(enum lab_zone_id id, unsigned int n)
 	struct lab_zone *zone = lab_zone_at(id);
 	uint64_t left, floor = lab_word_get(&zone->low), cap = lab_word_get(&zone->cap);
 	struct lab_frames frames;
+	unsigned int first;
 
 	n = lab_reserve_take_some(id, n < 64 ? n : 64, floor < cap ? floor : cap, &frames);
 	lab_word_sub(&zone->taken, n);
-	for (left = n ? frames.mask : 0; left; left &= left - 1) {
-		lab_pfn_t pfn = frames.pfn + lab_ctz(left);
-
-		if (lab_os_discard_locked(frame_address(pfn), LAB_PAGE_BYTES)) {
-			lab_zone_give(pfn, 1);
+	for (left = n ? frames.mask : 0; left; left &= ~lab_mask(first, n)) {
+		first = lab_ctz(left);
+		n = lab_ones(left >> first);
+		if (lab_os_discard_locked(frame_address(frames.pfn + first), n * LAB_PAGE_BYTES)) {
+			lab_zone_give(frames.pfn + first, n);
 			continue;
 		}
-		lab_word_sub(&zone->managed, 1);
-		lab_word_add(&zone->parked, 1);
-		lab_kind_set(pfn, LAB_KIND_PARKED);
+		lab_word_sub(&zone->managed, n);
+		lab_word_add(&zone->parked, n);
+		lab_kind_fill(frames.pfn + first, n, LAB_KIND_PARKED);
 	}
 }
 
@@ -222,6 +224,25 @@ void lab_reserve_refill(enum lab_zone_id id)
 	}
 	if (lab_word_get(&zone->managed) != managed)
 		lab_watermarks_update();
+}
+
+void lab_reserve_shrink(uint64_t frames)
+{
+	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
+	uint64_t least = lab_word_get(&first_step), before, now = lab_word_get(&zone->managed);
+
+	if (!lab_reserve_is_ours(LAB_ZONE_RESERVE))
+		return;
+	frames = frames > least ? frames : least;
+	do {
+		before = now;
+		if (before > frames)
+			park(LAB_ZONE_RESERVE, (unsigned int)(before - frames));
+		now = lab_word_get(&zone->managed);
+		/* low goes down with it */
+		if (now != before)
+			lab_watermarks_update();
+	} while (now < before);
 }
 
 void lab_reserve_fill(enum lab_zone_id id)
@@ -299,6 +320,7 @@ int lab_reserve_init(enum lab_zone_id id, unsigned int cap, unsigned int step)
 		return err;
 	lab_word_set(&zone->cap, cap);
 	lock_from(id, 0);
+	lab_word_set(&first_step, step < cap ? step : cap);
 	err = populate(id, step < cap ? step : cap);
 	lab_watermarks_update();
 	if (!err)
@@ -420,6 +442,22 @@ unsigned int lab_reserve_take_zeroed(unsigned int want, uint64_t floor, struct l
 
 /* ---- pages that read as zero ---- */
 
+unsigned int lab_reserve_take_dirty(unsigned int want, uint64_t floor, struct lab_frames *out)
+{
+	return take_some(LAB_ZONE_RESERVE, want, floor, lab_block_take_dirty, out);
+}
+
+void lab_reserve_give_zeroed(const struct lab_frames *frames)
+{
+	uint64_t left;
+
+	for (left = frames->mask; left; left &= left - 1)
+		lab_block_set_clean(frames->pfn / LAB_BLOCK_FRAMES,
+				    frames->pfn % LAB_BLOCK_FRAMES + lab_ctz(left), 1);
+	lab_word_set(&zeroed_hint, 1);
+	lab_zone_give_mask(frames->pfn, frames->mask);
+}
+
 /* free frames that read as zero; @any: it is enough to find a block with some */
 static uint64_t count_zeroed(bool any)
 {
@@ -448,50 +486,4 @@ bool lab_reserve_has_zeroed(void)
 		return false;
 	lab_word_set(&zeroed_hint, 1);
 	return true;
-}
-
-/* pages to clear ahead: two for each that was missed */
-static LAB_RESIDENT lab_word_t zero_debt;
-enum { ZERO_AHEAD = 2, ZERO_DEBT_MAX = 64 };
-
-void lab_reserve_zero_miss(void)
-{
-	if (lab_word_get(&zero_debt) < ZERO_DEBT_MAX)
-		lab_word_add(&zero_debt, ZERO_AHEAD);
-}
-
-static bool step_pay(uint64_t *raw, uint64_t n)
-{
-	if (!*raw)
-		return false;
-	*raw -= *raw < n ? *raw : n;
-	return true;
-}
-
-unsigned int lab_reserve_zero_some(unsigned int want)
-{
-	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
-	struct lab_frames frames;
-	uint64_t left, debt;
-	unsigned int got;
-
-	if (LAB_LIKELY(!lab_word_get(&zero_debt)) ||
-	    !lab_word_step(&zero_debt, &debt, step_pay, want, memory_order_relaxed,
-			   memory_order_relaxed))
-		return 0;
-	want = debt < want ? (unsigned int)debt : want;
-	got = take_some(LAB_ZONE_RESERVE, want, lab_word_get(&zone->low), lab_block_take_dirty,
-			&frames);
-	lab_word_sub(&zone->taken, got);
-	for (left = got ? frames.mask : 0; left; left &= left - 1) {
-		lab_pfn_t pfn = frames.pfn + lab_ctz(left);
-
-		lab_os_clear(lab_frame_address(pfn), LAB_PAGE_BYTES);
-		lab_block_set_clean(pfn / LAB_BLOCK_FRAMES, pfn % LAB_BLOCK_FRAMES, 1);
-		lab_word_set(&zeroed_hint, 1);
-	}
-	if (got)
-		lab_zone_give_mask(frames.pfn, frames.mask);
-	lab_event_add(LAB_EV_ZEROED, got);
-	return got;
 }

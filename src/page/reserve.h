@@ -49,6 +49,15 @@ int lab_reserve_resize(uint64_t cap);
 void lab_reserve_refill(enum lab_zone_id id);
 
 /**
+ * lab_reserve_shrink() - give back free frames of the reserve, down to @frames
+ *
+ * But not below what it began with, nor below low.  Later refills make them resident again.
+ *
+ * Context: as lab_reserve_refill().
+ */
+void lab_reserve_shrink(uint64_t frames);
+
+/**
  * lab_reserve_fill() - all the frames that the zone may have
  *
  * For when the heap is refused memory: min, which ordinary requests leave to atomic
@@ -75,6 +84,12 @@ unsigned int lab_reserve_take_some(enum lab_zone_id id, unsigned int want, uint6
 /** lab_reserve_take_zeroed() - the same, only frames of the reserve that read as zero */
 unsigned int lab_reserve_take_zeroed(unsigned int want, uint64_t floor, struct lab_frames *out);
 
+/** lab_reserve_take_dirty() - the same, only frames that may not */
+unsigned int lab_reserve_take_dirty(unsigned int want, uint64_t floor, struct lab_frames *out);
+
+/** lab_reserve_give_zeroed() - frames of one word go back, and read as zero now */
+void lab_reserve_give_zeroed(const struct lab_frames *frames);
+
 /**
  * lab_reserve_zero_miss() - a request for zeroed pages had to clear one itself
  *
@@ -98,6 +113,19 @@ bool lab_reserve_has_zeroed(void);
 
 /** lab_reserve_free_zeroed() - free frames of the reserve that read as zero; a figure */
 uint64_t lab_reserve_free_zeroed(void);
+
+/**
+ * lab_reserve_draw() - who asks for a page of it, of malloc()'s needs apart
+ *
+ * From the first such request on the reserve does not shrink with the heap.
+ *
+ * Context: MT-Safe, AS-Safe.  Wait-free.
+ */
+static LAB_ALWAYS_INLINE void lab_reserve_draw(void)
+{
+	if (LAB_UNLIKELY(!lab_word_get(&lab_zones[LAB_ZONE_RESERVE].drawn)))
+		lab_word_set(&lab_zones[LAB_ZONE_RESERVE].drawn, 1);
+}
 
 /**
  * lab_reserve_is_ours() - has the zone been set up

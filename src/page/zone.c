@@ -295,30 +295,6 @@ int lab_heap_map_some(size_t want)
 	return err;
 }
 
-/* with so many frames in use, 32 MiB, a resident zone may be as large as its cap */
-enum { FULL_GROWN = 8192 };
-
-/*
- * A resident zone costs a small process more than a large one.  So it grows with the
- * heap; but whoever draws on it below low gets a step more, whatever the heap is.
- */
-static bool is_due(const struct lab_zone *zone)
-{
-	uint64_t free = lab_word_get(&heap->free), in_use = lab_word_get(&heap->managed) - free;
-	uint64_t managed = lab_word_get(&zone->managed), cap = lab_word_get(&zone->cap);
-
-	return managed > cap || managed * FULL_GROWN < cap * in_use || lab_word_get(&zone->below) ||
-	       lab_word_get(&zone->free) < lab_word_get(&zone->low);
-}
-
-void lab_zones_follow(void)
-{
-	if (is_due(&lab_zones[LAB_ZONE_RESERVE]))
-		lab_reserve_refill(LAB_ZONE_RESERVE);
-	if (is_due(lab_zone_exclusive()))
-		lab_excl_refill();
-}
-
 /* free frames that a search missed: another context has them in hand for a moment */
 static bool has_free(const struct want *want)
 {

@@ -29,6 +29,7 @@ struct lab_zone {
 	lab_word_t populated;	   /* frames claimed for residency, first block on */
 	lab_word_t parked;	   /* of those, given back since: beyond the cap */
 	lab_word_t ready;	   /* 1: the reserve is set up */
+	lab_word_t drawn;	   /* 1: requests for pages came to the reserve */
 } LAB_LINE_ALIGNED;
 
 /* Of the exclusive zone only the cap is here, see page/exclusive.h. */
@@ -129,6 +130,14 @@ LAB_NODISCARD int lab_heap_map_some(size_t want);
  * In proportion, up to the cap; or below low, whatever the heap.  For ordinary slow paths.
  */
 void lab_zones_follow(void);
+
+/**
+ * lab_zones_shrink() - the reserve follows a heap that has shrunk
+ *
+ * Unless a request for pages ever came to it: then it stays as large as it got.
+ * System calls (madvise), one for a row of pages.  For ordinary slow paths.
+ */
+void lab_zones_shrink(void);
 
 /* ---- runs of blocks: more than 2 MiB (run.c) ---- */
 

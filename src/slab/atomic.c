@@ -223,6 +223,7 @@ uint64_t lab_atomic_slabs(unsigned int cls)
 
 static bool take_frames(unsigned int order, uint64_t floor, struct lab_frames *out)
 {
+	lab_reserve_draw();
 	return lab_reserve_take(LAB_ZONE_RESERVE, order, floor, out) ||
 	       (lab_atomic_shrink_some() && lab_reserve_take(LAB_ZONE_RESERVE, order, floor, out));
 }
