@@ -5,8 +5,8 @@
 
 /*
  * Orders are chosen so that a slab holds 16 to 256 objects up to 1 KiB or at least
- * 8 larger ones and leaves at most an eleventh of itself unused; of the two largest
- * powers of two, which are asked for one at a time, 2.
+ * 8 larger ones and leaves at most an eleventh of itself unused; of the three largest
+ * powers of two, which are asked for one at a time, 4, 2 and 2.
  */
 #define SLAB(cls, bytes, ord)                                                                      \
 	[cls] = {                                                                                  \
@@ -33,7 +33,7 @@ const struct lab_class lab_class[LAB_CLASS_END] = {
 	ONE(41, 3),	   ONE(42, 3),	       ONE(43, 3),	   ONE(44, 3),
 	ONE(45, 4),	   ONE(46, 3),	       ONE(47, 3),	   ONE(48, 3),
 	ONE(49, 4),	   ONE(50, 4),	       ONE(51, 4),	   ONE(52, 4),
-	ONE(53, 5),	   ONE(54, 4),	       ONE(55, 4),	   ONE(56, 4),
+	ONE(53, 5),	   ONE(54, 4),	       ONE(55, 4),	   ONE(56, 3),
 	ONE(57, 5),	   ONE(58, 5),	       ONE(59, 5),	   ONE(60, 5),
 	ONE(61, 6),	   ONE(62, 5),	       ONE(63, 5),	   ONE(64, 3),
 	ONE(65, 6),	   ONE(66, 6),	       ONE(67, 6),	   ONE(68, 6),
