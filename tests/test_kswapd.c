@@ -129,6 +129,7 @@ static void without_option(void *unused)
 	must(HARNESS_SANITIZER[0] || count_threads(NULL, NULL) == 1);
 	must(count(LAB_EV_KSWAPD_WAKE) == 0);
 	/* ordinary slow paths do it, a step each; high rises as the zone grows */
+	lab_reserve_draw();
 	for (int i = 0; i < 16 && !is_at_high(); i++)
 		lab_refill();
 	must(is_at_high());

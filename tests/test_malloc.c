@@ -304,6 +304,13 @@ static void follows(void *unused)
 	(void)labyrinth_malloc_trim(0);
 	must(lab_word_get(&reserve->managed) < large / 2);
 	must(lab_word_get(&reserve->free) >= lab_word_get(&reserve->low));
+	/* who asks for exclusive pages asks for none of these */
+	large = lab_word_get(&reserve->managed);
+	for (unsigned int i = 0; i < 40; i++) {
+		page = labyrinth_alloc_pages(LABYRINTH_GFP_KERNEL | LABYRINTH___GFP_EXCLUSIVE, 1);
+		labyrinth_free_pages(page, 1);
+	}
+	must(lab_word_get(&reserve->managed) == large);
 	/* now somebody counts on it */
 	page = labyrinth_alloc_page(LABYRINTH_GFP_ATOMIC);
 	must(page != NULL);

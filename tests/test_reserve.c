@@ -206,6 +206,12 @@ static bool is_resident(lab_pfn_t pfn)
 	return in & 1;
 }
 
+static void shrink_to(uint64_t frames)
+{
+	while (lab_reserve_shrink(frames))
+		;
+}
+
 static void shrinks(void *unused)
 {
 	struct lab_frames out[250];
@@ -215,14 +221,14 @@ static void shrinks(void *unused)
 	renew(LAB_ZONE_RESERVE, 250, 48);
 	lab_reserve_fill(LAB_ZONE_RESERVE);
 	must(lab_word_get(&reserve->managed) == 250);
-	lab_reserve_shrink(100);
+	shrink_to(100);
 	must(lab_word_get(&reserve->managed) == 100);
 	must(lab_word_get(&reserve->free) == 100);
 	must(lab_word_get(&reserve->parked) == 150);
 	/* what is taken stays, and low free */
 	for (n = 0; n < 20; n++)
 		must(lab_reserve_take(LAB_ZONE_RESERVE, 0, 0, &out[n]));
-	lab_reserve_shrink(0);
+	shrink_to(0);
 	n = (unsigned int)lab_word_get(&reserve->managed);
 	must(n >= 48 && n < 60 && lab_word_get(&reserve->free) == n - 20);
 	must(lab_word_get(&reserve->free) >= lab_word_get(&reserve->low));
@@ -239,14 +245,19 @@ static void shrinks(void *unused)
 	while (n-- > 0)
 		lab_zone_give(out[n].pfn, 1);
 	/* not below what it began with */
-	lab_reserve_shrink(0);
+	shrink_to(0);
 	for (i = 0; i < 250; i++)
 		resident += is_resident(out[i].pfn);
 	must(resident == 48);
 	/* refused by the system: as it was */
-	lab_reserve_fill(LAB_ZONE_RESERVE);
 	lab_os_fail_from(1, ~0ull >> 1);
-	lab_reserve_shrink(0);
+	lab_reserve_fill(LAB_ZONE_RESERVE);
+	must(lab_word_get(&reserve->managed) == 48 && lab_word_get(&reserve->parked) == 202);
+	lab_os_fail_from(0, 0);
+	lab_reserve_fill(LAB_ZONE_RESERVE);
+	must(lab_word_get(&reserve->managed) == 250 && lab_word_get(&reserve->populated) == 250);
+	lab_os_fail_from(1, ~0ull >> 1);
+	shrink_to(0);
 	must(lab_word_get(&reserve->managed) == 250);
 	must(lab_word_get(&reserve->free) == 250);
 }
@@ -256,6 +267,54 @@ static void test_shrink_gives_back_and_grows_again(void **state)
 {
 	(void)state;
 	assert_child_succeeds(shrinks, NULL);
+}
+
+static void loses(void *unused)
+{
+	(void)unused;
+	renew(LAB_ZONE_RESERVE, 250, 48);
+	lab_reserve_fill(LAB_ZONE_RESERVE);
+	shrink_to(100);
+	/* as who was abandoned before he counted what he had parked */
+	lab_word_sub(&reserve->parked, 5);
+	lab_reserve_fill(LAB_ZONE_RESERVE);
+	must(lab_word_get(&reserve->managed) == 250 && lab_word_get(&reserve->free) == 250);
+	must(lab_word_get(&reserve->parked) == 0);
+	/* as who was abandoned with frames that he had taken to park them, one time and another */
+	for (unsigned int n = 1; n < 10; n++) {
+		struct lab_frames lost;
+		unsigned int got;
+
+		got = lab_reserve_take_some(LAB_ZONE_RESERVE, 16, 0, &lost);
+		must(got > 0);
+		lab_word_sub(&reserve->managed, got);
+		lab_reserve_fill(LAB_ZONE_RESERVE);
+		must(lab_word_get(&reserve->managed) == 250 && lab_word_get(&reserve->free) == 250);
+	}
+}
+
+/* Calls that are abandoned with frames of the reserve in hand do not stop it from growing. */
+static void test_reserve_that_lost_frames_grows_again(void **state)
+{
+	(void)state;
+	assert_child_succeeds(loses, NULL);
+}
+
+static void is_resized(void *unused)
+{
+	(void)unused;
+	renew(LAB_ZONE_RESERVE, 96, 48);
+	must(lab_reserve_resize(250) == 0);
+	lab_reserve_fill(LAB_ZONE_RESERVE);
+	must(!lab_zones_shrink());
+	must(lab_word_get(&reserve->managed) == 250);
+}
+
+/* Whoever sets the size of the reserve counts on it. */
+static void test_reserve_that_was_resized_does_not_shrink(void **state)
+{
+	(void)state;
+	assert_child_succeeds(is_resized, NULL);
 }
 
 static void refill_fails(void *unused)
@@ -450,6 +509,8 @@ int main(void)
 		cmocka_unit_test(test_take_of_runs_keeps_the_floor),
 		cmocka_unit_test(test_refill_stops_at_high_and_at_the_cap),
 		cmocka_unit_test(test_shrink_gives_back_and_grows_again),
+		cmocka_unit_test(test_reserve_that_lost_frames_grows_again),
+		cmocka_unit_test(test_reserve_that_was_resized_does_not_shrink),
 		cmocka_unit_test(test_refill_after_a_failed_one_goes_on),
 		cmocka_unit_test(test_init_with_any_failing_call_is_empty_or_whole),
 		cmocka_unit_test(test_zones_without_memlock_work_unlocked),

@@ -34,7 +34,7 @@
  * Frames that the resident zones begin with; ordinary slow paths add to them.
  * About 1 us of start-up each.
  */
-enum { RESERVE_FIRST = 48, EXCLUSIVE_FIRST = 16 };
+enum { EXCLUSIVE_FIRST = 16 };
 
 static lab_word_t done;
 
@@ -100,7 +100,7 @@ void lab_init(void)
 		lab_hot_close();
 	lab_pcp_init();
 	lab_word_set(&lab_thp_from, lab_options.thp);
-	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve, RESERVE_FIRST);
+	(void)lab_reserve_init(LAB_ZONE_RESERVE, lab_options.reserve, LAB_RESERVE_LEAST);
 	(void)lab_excl_init(lab_options.exclusive, EXCLUSIVE_FIRST, lab_options.dontdump);
 	lab_atomic_init();
 	lab_warn_init();

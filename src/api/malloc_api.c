@@ -35,6 +35,7 @@ void *lab_alloc_atomic(size_t size, size_t align)
 
 /* classes whose stacks are still to be emptied, as a burst is over */
 static lab_word_t to_trim;
+static lab_word_t to_shrink; /* 1: the reserve has steps to take after that */
 
 /*
  * A few at a time: what a free() does besides is bounded.  Of the stacks this CPU's alone:
@@ -50,7 +51,7 @@ static LAB_NOINLINE void trim_some(uint64_t left)
 	lab_cache_trim((unsigned int)rest + 1, (unsigned int)left, lab_pcp_drain_here);
 	if (!rest) {
 		(void)lab_pages_drain(lab_pcp_drain_here);
-		lab_zones_shrink();
+		lab_word_set(&to_shrink, 1);
 	}
 }
 
@@ -66,6 +67,8 @@ static void upkeep(void)
 	left = lab_word_get(&to_trim);
 	if (LAB_UNLIKELY(left))
 		trim_some(left);
+	else if (LAB_UNLIKELY(lab_word_get(&to_shrink)) && !lab_zones_shrink())
+		lab_word_set(&to_shrink, 0);
 }
 
 /* ---- malloc, free ---- */
@@ -478,7 +481,8 @@ LAB_PUBLIC int labyrinth_malloc_trim(size_t pad)
 	lab_cache_trim(1, LAB_NR_CLASSES - 1, lab_pcp_drain_here);
 	(void)lab_pages_drain(lab_pcp_drain_here);
 	(void)lab_atomic_shrink();
-	lab_zones_shrink();
+	while (lab_zones_shrink())
+		;
 	lab_map_trim();
 	return lab_heap_purge(false) > 0;
 }

@@ -239,5 +239,6 @@ LAB_STARTUP void lab_kswapd_init(bool thread, bool psi)
 	}
 	with_psi = psi;
 	wanted = true;
+	lab_reserve_draw();
 	start();
 }

@@ -17,7 +17,7 @@ enum { ZERO_STEP = 16 };
 
 void lab_upkeep(void)
 {
-	lab_reserve_refill(LAB_ZONE_RESERVE);
+	lab_reserve_follow();
 	lab_excl_refill();
 	(void)lab_reserve_zero_some(ZERO_STEP);
 	lab_warn_poll();

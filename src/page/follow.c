@@ -28,6 +28,14 @@ static bool is_due(const struct lab_zone *zone)
 	       lab_word_get(&zone->below) || lab_word_get(&zone->free) < lab_word_get(&zone->low);
 }
 
+void lab_reserve_follow(void)
+{
+	const struct lab_zone *reserve = &lab_zones[LAB_ZONE_RESERVE];
+
+	if (lab_word_get(&reserve->drawn) || is_due(reserve))
+		lab_reserve_refill(LAB_ZONE_RESERVE);
+}
+
 void lab_zones_follow(void)
 {
 	if (is_due(&lab_zones[LAB_ZONE_RESERVE]))
@@ -36,12 +44,11 @@ void lab_zones_follow(void)
 		lab_excl_refill();
 }
 
-/* to a little more than its share, when it is twice as large, so that it does not go up and down */
-void lab_zones_shrink(void)
+/* to a little more than its share, so that it does not go up and down */
+bool lab_zones_shrink(void)
 {
 	const struct lab_zone *reserve = &lab_zones[LAB_ZONE_RESERVE];
 	uint64_t frames = share(reserve);
 
-	if (!lab_word_get(&reserve->drawn) && frames < lab_word_get(&reserve->managed) / 2)
-		lab_reserve_shrink(frames + frames / 4);
+	return !lab_word_get(&reserve->drawn) && lab_reserve_shrink(frames + frames / 4);
 }

@@ -5,66 +5,12 @@
 #include "os/os.h"
 #include "os/wiped.h"
 #include "page/event.h"
+#include "page/piece.h"
 #include "page/reserve.h"
 #include "page/watermark.h"
 
 /* Frames that one refill makes resident: about 30 us of work. */
 enum { REFILL_STEP = 16 };
-
-/*
- * The zone begins so many frames into its first block.  The live bytes of the
- * frames before it lie at the start of a page of their map, where programs
- * have the slots that their calls of malloc() go through: a store to the one
- * and a load of the other look alike to the store buffer, which compares
- * twelve bits of an address (measured: 0.5 ns of a pair of 3.1 ns).
- */
-enum { ORIGIN = 72 };
-
-/*
- * A zone's frames, in pieces: the first is there from the start, others are
- * added as the cap is raised at run time.  A piece never goes away.
- */
-enum { PIECES = 8 };
-
-struct piece {
-	lab_word_t first;  /* its first block */
-	lab_word_t frames; /* that it can hold; 0: no such piece, written last */
-};
-
-static struct piece pieces[LAB_NR_ZONES][PIECES];
-static lab_word_t first_step; /* frames that the reserve began with */
-
-static uint64_t piece_frames(enum lab_zone_id id, unsigned int n)
-{
-	/* acquire: pairs with add_piece() [zone.piece] */
-	return n < PIECES ? atomic_load_explicit(&pieces[id][n].frames, memory_order_acquire) : 0;
-}
-
-static lab_pfn_t piece_pfn(enum lab_zone_id id, unsigned int n)
-{
-	return (lab_pfn_t)(lab_word_get(&pieces[id][n].first) * LAB_BLOCK_FRAMES +
-			   (n == 0 ? ORIGIN : 0));
-}
-
-/* frame number @frame of a zone; it is below the capacity */
-static lab_pfn_t zone_pfn(enum lab_zone_id id, uint64_t frame)
-{
-	unsigned int n;
-
-	for (n = 0; frame >= piece_frames(id, n); n++)
-		frame -= piece_frames(id, n);
-	return piece_pfn(id, n) + (lab_pfn_t)frame;
-}
-
-static uint64_t capacity(enum lab_zone_id id)
-{
-	uint64_t frames = 0, n;
-	unsigned int i;
-
-	for (i = 0; (n = piece_frames(id, i)); i++)
-		frames += n;
-	return frames;
-}
 
 static uintptr_t frame_address(lab_pfn_t pfn)
 {
@@ -114,17 +60,15 @@ static bool step_populate(uint64_t *raw, uint64_t limit_and_n)
 static int populate(enum lab_zone_id id, unsigned int step)
 {
 	struct lab_zone *zone = lab_zone_at(id);
-	uint64_t limit = lab_word_get(&zone->cap) + lab_word_get(&zone->parked), from;
+	uint64_t limit = lab_zone_capacity(id), from;
 	unsigned int n;
 	int err;
 
-	if (limit > capacity(id))
-		limit = capacity(id);
 	if (!lab_word_step(&zone->populated, &from, step_populate, limit << 16 | step,
 			   memory_order_relaxed, memory_order_relaxed))
 		return -ENOMEM;
 	for (n = limit - from < step ? (unsigned int)(limit - from) : step; n > 0;) {
-		lab_pfn_t pfn = zone_pfn(id, from);
+		lab_pfn_t pfn = lab_zone_pfn(id, from);
 		unsigned int room = LAB_BLOCK_FRAMES - pfn % LAB_BLOCK_FRAMES;
 		unsigned int now = n < room ? n : room;
 
@@ -141,59 +85,109 @@ static int populate(enum lab_zone_id id, unsigned int step)
 	return 0;
 }
 
-/* ---- beyond the cap: frames that were given back ---- */
+/* ---- frames that were given back ---- */
 
 /*
- * Up to @n frames go back to the system; they stay the zone's, by their kind.
- * Low stays free, but not more than the cap: low of a small zone may be all of it.
+ * A frame that goes back to the system stays the zone's, by its kind, and is counted
+ * after that; who wants some back pays with the count first.  So a call that is abandoned
+ * in between loses the frames it has in hand, PARK_STEP at most, and nobody looks for them.
  */
-static void park(enum lab_zone_id id, unsigned int n)
+enum { PARK_STEP = 16 };
+
+static lab_word_t unpark_from; /* a hint: the frame of the zone where the last search ended */
+
+/*
+ * Up to @n frames go back to the system.  Low stays free, but not more than the cap: low
+ * of a small zone may be all of it.
+ */
+static void park(enum lab_zone_id id, uint64_t n)
 {
 	struct lab_zone *zone = lab_zone_at(id);
 	uint64_t left, floor = lab_word_get(&zone->low), cap = lab_word_get(&zone->cap);
 	struct lab_frames frames;
-	unsigned int first;
+	unsigned int got;
 
-	n = lab_reserve_take_some(id, n < 64 ? n : 64, floor < cap ? floor : cap, &frames);
-	lab_word_sub(&zone->taken, n);
-	for (left = n ? frames.mask : 0; left; left &= ~lab_mask(first, n)) {
-		first = lab_ctz(left);
-		n = lab_ones(left >> first);
-		if (lab_os_discard_locked(frame_address(frames.pfn + first), n * LAB_PAGE_BYTES)) {
-			lab_zone_give(frames.pfn + first, n);
+	got = lab_reserve_take_some(id, n < PARK_STEP ? (unsigned int)n : PARK_STEP,
+				    floor < cap ? floor : cap, &frames);
+	lab_word_sub(&zone->taken, got);
+	for (left = got ? frames.mask : 0; left; left &= left - 1) {
+		lab_pfn_t pfn = frames.pfn + lab_ctz(left);
+
+		/* one by one: of a row an old kernel may take a part, and say that it took none */
+		if (lab_os_discard_locked(frame_address(pfn), LAB_PAGE_BYTES)) {
+			lab_zone_give(pfn, 1);
 			continue;
 		}
-		lab_word_sub(&zone->managed, n);
-		lab_word_add(&zone->parked, n);
-		lab_kind_fill(frames.pfn + first, n, LAB_KIND_PARKED);
+		lab_word_sub(&zone->managed, 1);
+		lab_kind_set(pfn, LAB_KIND_PARKED);
+		lab_word_add(&zone->parked, 1);
 	}
 }
 
-/* one parked frame is the zone's again; false: none, or refused */
-static bool unpark(enum lab_zone_id id)
+static bool step_pay(uint64_t *raw, uint64_t n)
+{
+	if (!*raw)
+		return false;
+	*raw -= *raw < n ? *raw : n;
+	return true;
+}
+
+static bool unmark(lab_pfn_t pfn)
+{
+	uint8_t kind = LAB_KIND_PARKED;
+
+	return atomic_compare_exchange_strong_explicit(&lab_mem.kind[pfn], &kind, LAB_KIND_FREE,
+						       memory_order_relaxed, memory_order_relaxed);
+}
+
+/* up to @n adjacent parked frames are the zone's again; how many, 0: refused, or none found */
+static unsigned int unpark_row(enum lab_zone_id id, unsigned int n)
+{
+	uint64_t end = lab_word_get(&lab_zone_at(id)->populated), at, i;
+	unsigned int got = 0, k;
+	lab_pfn_t pfn = 0;
+
+	at = lab_word_get(&unpark_from) < end ? lab_word_get(&unpark_from) : 0;
+	for (i = 0; i < end && got < n; i++, at = at + 1 < end ? at + 1 : 0) {
+		lab_pfn_t next = lab_zone_pfn(id, at);
+
+		/* adds to one block at a time */
+		if (got && (next != pfn + got || next % LAB_BLOCK_FRAMES == 0))
+			break;
+		if (unmark(next)) {
+			if (!got)
+				pfn = next;
+			got++;
+		} else if (got) {
+			break;
+		}
+	}
+	lab_word_set(&unpark_from, at);
+	if (got && lab_os_populate(frame_address(pfn), got * LAB_PAGE_BYTES)) {
+		for (k = 0; k < got; k++)
+			lab_kind_set(pfn + k, LAB_KIND_PARKED);
+		return 0;
+	}
+	if (got)
+		add_frames(id, pfn, got);
+	return got;
+}
+
+/* parked frames are the zone's again, up to @n; how many */
+static unsigned int unpark(enum lab_zone_id id, unsigned int n)
 {
 	struct lab_zone *zone = lab_zone_at(id);
-	uint64_t frame, end = lab_word_get(&zone->populated);
+	unsigned int done = 0, got = 1;
+	uint64_t had;
 
-	if (!lab_word_get(&zone->parked))
-		return false;
-	for (frame = 0; frame < end; frame++) {
-		lab_pfn_t pfn = zone_pfn(id, frame);
-		uint8_t kind = LAB_KIND_PARKED;
-
-		if (!atomic_compare_exchange_strong_explicit(&lab_mem.kind[pfn], &kind,
-							     LAB_KIND_FREE, memory_order_relaxed,
-							     memory_order_relaxed))
-			continue;
-		if (lab_os_populate(frame_address(pfn), LAB_PAGE_BYTES)) {
-			lab_kind_set(pfn, LAB_KIND_PARKED);
-			return false;
-		}
-		lab_word_sub(&zone->parked, 1);
-		add_frames(id, pfn, 1);
-		return true;
-	}
-	return false;
+	if (!lab_word_step(&zone->parked, &had, step_pay, n, memory_order_relaxed,
+			   memory_order_relaxed))
+		return 0;
+	n = had < n ? (unsigned int)had : n;
+	for (; done < n && got; done += got)
+		got = unpark_row(id, n - done);
+	lab_word_add(&zone->parked, n - done);
+	return done;
 }
 
 /* a step towards the cap */
@@ -202,10 +196,7 @@ static void grow(enum lab_zone_id id, uint64_t managed, uint64_t cap)
 	unsigned int step =
 		cap - managed < REFILL_STEP ? (unsigned int)(cap - managed) : REFILL_STEP;
 
-	if (lab_word_get(&lab_zone_at(id)->parked))
-		while (step > 0 && unpark(id))
-			step--;
-	else
+	if (!unpark(id, step))
 		(void)populate(id, step);
 }
 
@@ -218,7 +209,7 @@ void lab_reserve_refill(enum lab_zone_id id)
 	    LAB_UNLIKELY(!lab_reserve_is_ours(id)))
 		return;
 	if (managed > cap) {
-		park(id, (unsigned int)(managed - cap));
+		park(id, managed - cap);
 	} else if (managed < cap && lab_word_get(&zone->free) < lab_word_get(&zone->goal)) {
 		grow(id, managed, cap);
 	}
@@ -226,23 +217,20 @@ void lab_reserve_refill(enum lab_zone_id id)
 		lab_watermarks_update();
 }
 
-void lab_reserve_shrink(uint64_t frames)
+bool lab_reserve_shrink(uint64_t frames)
 {
 	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
-	uint64_t least = lab_word_get(&first_step), before, now = lab_word_get(&zone->managed);
+	uint64_t managed = lab_word_get(&zone->managed);
 
-	if (!lab_reserve_is_ours(LAB_ZONE_RESERVE))
-		return;
-	frames = frames > least ? frames : least;
-	do {
-		before = now;
-		if (before > frames)
-			park(LAB_ZONE_RESERVE, (unsigned int)(before - frames));
-		now = lab_word_get(&zone->managed);
-		/* low goes down with it */
-		if (now != before)
-			lab_watermarks_update();
-	} while (now < before);
+	frames = frames > LAB_RESERVE_LEAST ? frames : LAB_RESERVE_LEAST;
+	if (managed <= frames || !lab_reserve_is_ours(LAB_ZONE_RESERVE))
+		return false;
+	park(LAB_ZONE_RESERVE, managed - frames);
+	if (lab_word_get(&zone->managed) >= managed)
+		return false;
+	/* low goes down with it */
+	lab_watermarks_update();
+	return true;
 }
 
 void lab_reserve_fill(enum lab_zone_id id)
@@ -272,40 +260,16 @@ static void lock_from(enum lab_zone_id id, uint64_t from)
 	uint64_t cap = lab_word_get(&zone->cap), skipped = 0, frames;
 	unsigned int n;
 
-	for (n = 0; (frames = piece_frames(id, n)); skipped += frames, n++) {
+	for (n = 0; (frames = lab_piece_frames(id, n)); skipped += frames, n++) {
 		uint64_t first = from > skipped ? from - skipped : 0;
 		uint64_t end = cap - skipped < frames ? cap - skipped : frames;
 
 		if (cap <= skipped || first >= end)
 			continue;
-		if (lab_os_lock_on_fault(frame_address(piece_pfn(id, n) + (lab_pfn_t)first),
+		if (lab_os_lock_on_fault(frame_address(lab_piece_pfn(id, n) + (lab_pfn_t)first),
 					 (end - first) * LAB_PAGE_BYTES) == 0)
 			lab_word_add(&zone->locked, end - first);
 	}
-}
-
-/* blocks for @frames more, as piece @n */
-static int add_piece(enum lab_zone_id id, unsigned int n, uint64_t frames)
-{
-	struct piece *piece = &pieces[id][n];
-	struct lab_zone *heap = lab_zone_at(LAB_ZONE_HEAP);
-	uint64_t origin = n == 0 ? ORIGIN : 0;
-	size_t nblocks = (origin + frames + LAB_BLOCK_FRAMES - 1) / LAB_BLOCK_FRAMES;
-	bool clean;
-	size_t first = lab_run_take(nblocks << LAB_BLOCK_SHIFT, 1ul << LAB_BLOCK_SHIFT, &clean), i;
-
-	if (first == SIZE_MAX)
-		return -ENOMEM;
-	lab_word_sub(&heap->managed, nblocks * LAB_BLOCK_FRAMES);
-	lab_word_sub(&heap->taken, nblocks * LAB_BLOCK_FRAMES);
-	for (i = first; i < first + nblocks; i++)
-		lab_block_release(i, id, LAB_BLOCK_EMPTY);
-	lab_os_no_huge((first << LAB_BLOCK_SHIFT) + lab_mem.base, nblocks << LAB_BLOCK_SHIFT);
-	lab_word_set(&piece->first, first);
-	/* release: pairs with piece_frames() [zone.piece] */
-	atomic_store_explicit(&piece->frames, nblocks * LAB_BLOCK_FRAMES - origin,
-			      memory_order_release);
-	return 0;
 }
 
 int lab_reserve_init(enum lab_zone_id id, unsigned int cap, unsigned int step)
@@ -315,12 +279,11 @@ int lab_reserve_init(enum lab_zone_id id, unsigned int cap, unsigned int step)
 
 	if (!cap)
 		return 0;
-	err = add_piece(id, 0, cap);
+	err = lab_piece_add(id, 0, cap);
 	if (err)
 		return err;
 	lab_word_set(&zone->cap, cap);
 	lock_from(id, 0);
-	lab_word_set(&first_step, step < cap ? step : cap);
 	err = populate(id, step < cap ? step : cap);
 	lab_watermarks_update();
 	if (!err)
@@ -331,7 +294,7 @@ int lab_reserve_init(enum lab_zone_id id, unsigned int cap, unsigned int step)
 int lab_reserve_resize(uint64_t cap)
 {
 	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
-	uint64_t old = lab_word_get(&zone->cap), have = capacity(LAB_ZONE_RESERVE);
+	uint64_t old = lab_word_get(&zone->cap), have = lab_zone_capacity(LAB_ZONE_RESERVE);
 	unsigned int n = 0;
 	int err = 0;
 
@@ -340,11 +303,12 @@ int lab_reserve_resize(uint64_t cap)
 	/* one at a time; whoever is abandoned in here leaves the size as it is for good */
 	if (!lab_word_swap(&lab_wiped.resize, 0, 1))
 		return -EBUSY;
-	while (piece_frames(LAB_ZONE_RESERVE, n))
+	while (lab_piece_frames(LAB_ZONE_RESERVE, n))
 		n++;
 	if (cap > have)
-		err = n < PIECES ? add_piece(LAB_ZONE_RESERVE, n, cap - have) : -ENOMEM;
+		err = n < LAB_PIECES ? lab_piece_add(LAB_ZONE_RESERVE, n, cap - have) : -ENOMEM;
 	if (!err) {
+		lab_reserve_draw();
 		lab_word_set(&zone->cap, cap);
 		if (!old)
 			lab_word_set(&zone->ready, 1);
@@ -376,15 +340,6 @@ static bool count_take(struct lab_zone *zone, uint64_t floor, unsigned int n)
 			     memory_order_relaxed, memory_order_relaxed);
 }
 
-/* blocks of piece @n; 0: there is no such piece */
-static size_t piece_blocks(enum lab_zone_id id, unsigned int n, size_t *first)
-{
-	uint64_t frames = piece_frames(id, n);
-
-	*first = frames ? lab_word_get(&pieces[id][n].first) : 0;
-	return (frames + (n == 0 ? ORIGIN : 0)) / LAB_BLOCK_FRAMES;
-}
-
 bool lab_reserve_take(enum lab_zone_id id, unsigned int order, uint64_t floor,
 		      struct lab_frames *out)
 {
@@ -394,8 +349,8 @@ bool lab_reserve_take(enum lab_zone_id id, unsigned int order, uint64_t floor,
 
 	if (!count_take(zone, floor, 1u << order))
 		return false;
-	for (n = 0; piece_blocks(id, n, &first); n++) {
-		for (i = first; i < first + piece_blocks(id, n, &first); i++) {
+	for (n = 0; lab_piece_blocks(id, n, &first); n++) {
+		for (i = first; i < first + lab_piece_blocks(id, n, &first); i++) {
 			if (lab_block_take_run(i, id, order, out)) {
 				lab_word_add(&zone->taken, 1ull << order);
 				return true;
@@ -420,8 +375,8 @@ static unsigned int take_some(enum lab_zone_id id, unsigned int want, uint64_t f
 		want /= 2;
 	if (!want)
 		return 0;
-	for (n = 0; !got && piece_blocks(id, n, &first); n++)
-		for (i = first; !got && i < first + piece_blocks(id, n, &first); i++)
+	for (n = 0; !got && lab_piece_blocks(id, n, &first); n++)
+		for (i = first; !got && i < first + lab_piece_blocks(id, n, &first); i++)
 			got = take(i, id, want, out);
 	if (got < want)
 		lab_word_add(&zone->free, want - got);
@@ -465,8 +420,8 @@ static uint64_t count_zeroed(bool any)
 	unsigned int n;
 	size_t first, i;
 
-	for (n = 0; piece_blocks(LAB_ZONE_RESERVE, n, &first); n++)
-		for (i = first; i < first + piece_blocks(LAB_ZONE_RESERVE, n, &first); i++)
+	for (n = 0; lab_piece_blocks(LAB_ZONE_RESERVE, n, &first); n++)
+		for (i = first; i < first + lab_piece_blocks(LAB_ZONE_RESERVE, n, &first); i++)
 			if ((sum += lab_block_count_clean(i)) && any)
 				return sum;
 	return sum;

@@ -48,14 +48,19 @@ int lab_reserve_resize(uint64_t cap);
  */
 void lab_reserve_refill(enum lab_zone_id id);
 
+/* frames that the reserve begins with, if its cap allows, and does not shrink below */
+#define LAB_RESERVE_LEAST 48u
+
 /**
- * lab_reserve_shrink() - give back free frames of the reserve, down to @frames
+ * lab_reserve_shrink() - give a few free frames of the reserve back, as long as it has
+ *	more than @frames, and than LAB_RESERVE_LEAST, and above low
  *
- * But not below what it began with, nor below low.  Later refills make them resident again.
+ * Later refills make them resident again.
  *
- * Context: as lab_reserve_refill().
+ * Context: as lab_reserve_refill(); about 10 us.
+ * Return:  true: some went.
  */
-void lab_reserve_shrink(uint64_t frames);
+bool lab_reserve_shrink(uint64_t frames);
 
 /**
  * lab_reserve_fill() - all the frames that the zone may have
@@ -117,7 +122,8 @@ uint64_t lab_reserve_free_zeroed(void);
 /**
  * lab_reserve_draw() - who asks for a page of it, of malloc()'s needs apart
  *
- * From the first such request on the reserve does not shrink with the heap.
+ * From the first such request on, or a change of its cap, or with a refiller, the
+ * reserve does not shrink with the heap.
  *
  * Context: MT-Safe, AS-Safe.  Wait-free.
  */

@@ -132,12 +132,21 @@ LAB_NODISCARD int lab_heap_map_some(size_t want);
 void lab_zones_follow(void);
 
 /**
- * lab_zones_shrink() - the reserve follows a heap that has shrunk
+ * lab_reserve_follow() - a step of the reserve towards what it should have
  *
- * Unless a request for pages ever came to it: then it stays as large as it got.
- * System calls (madvise), one for a row of pages.  For ordinary slow paths.
+ * As many free pages as lab_reserve_refill() says if somebody counts on it, see
+ * lab_reserve_draw(); else as the above.
  */
-void lab_zones_shrink(void);
+void lab_reserve_follow(void);
+
+/**
+ * lab_zones_shrink() - a step of the reserve after a heap that has shrunk
+ *
+ * Unless somebody counts on it, see lab_reserve_draw(): then it stays as large as it got.
+ * System calls (madvise).  For ordinary slow paths.
+ * Return: true: there may be another one to take.
+ */
+bool lab_zones_shrink(void);
 
 /* ---- runs of blocks: more than 2 MiB (run.c) ---- */
 
