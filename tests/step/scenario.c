@@ -504,6 +504,8 @@ const struct scenario scenarios[] = {
 	BULK("alloc bulk exclusive", set_up_bulk, op_bulk, EXCL, FRESH, 4),
 	BULK("free bulk", set_up_free_bulk, op_free_bulk, ATOMIC, FRESH, 40),
 	BULK("free bulk exclusive", set_up_free_bulk, op_free_bulk, EXCL, FRESH, 4),
+	{ "shrink of the reserve", set_up_reserve, op_shrink_reserve, 4096, 0, FRESH, 0, 0 },
+	{ "growth of the reserve", set_up_reserve, op_grow_reserve, 4096, 0, FRESH, 1, 0 },
 	{ "malloc_trim", set_up_trim, op_trim, 200, 0, FRESH, 0, LONG },
 	{ "drain of all CPUs", set_up_trim, op_drain, 200, 0, FRESH, 0, 0 },
 	{ "direct reclaim", set_up_trim, op_reclaim, 200, 0, FRESH, 0, LONG },

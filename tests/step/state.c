@@ -280,6 +280,7 @@ struct figures figures(void)
 /* What the walk over all blocks adds up. */
 struct sums {
 	uint64_t free[LAB_NR_ZONES];
+	uint64_t parked;
 	uint64_t mapped;
 	uint64_t slabs[LAB_CLASS_END];
 	bool strict;
@@ -334,6 +335,7 @@ static void audit_frame(lab_pfn_t pfn, bool is_free, bool heap, struct sums *sum
 {
 	uint8_t kind = lab_byte_get(&lab_mem.kind[pfn]);
 
+	sums->parked += kind == LAB_KIND_PARKED;
 	if (is_free && kind != LAB_KIND_FREE)
 		fail("frame %u is free and serves kind %u", pfn, kind);
 	if (!is_free && heap && sums->strict && kind == LAB_KIND_FREE)
@@ -396,6 +398,16 @@ static void audit_exclusive(bool strict)
 		     (long long)lab_word_get(&excl->zone.managed));
 }
 
+/* frames are marked before they are counted, and paid for before the mark is taken away */
+static void audit_parked(uint64_t marked, bool strict)
+{
+	uint64_t counted = lab_word_get(&lab_zones[LAB_ZONE_RESERVE].parked);
+
+	if (counted > marked || (strict && counted != marked))
+		fail("the reserve says %lld parked, %lld are marked", (long long)counted,
+		     (long long)marked);
+}
+
 static void audit_sums(const struct sums *sums)
 {
 	unsigned int zone, cls;
@@ -429,6 +441,7 @@ void audit(bool strict)
 		if (lab_byte_get(&lab_section_ready[block / LAB_SECTION_BLOCKS]))
 			audit_block(block, &sums);
 	audit_exclusive(strict);
+	audit_parked(sums.parked, strict);
 	if (strict)
 		audit_sums(&sums);
 }

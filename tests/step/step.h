@@ -182,6 +182,9 @@ void keep_bulk(const struct scenario *s);
 void check_bulk(void);
 void pool_down(void);
 /* scenario_map.c; @arg says in which state, see there */
+void set_up_reserve(const struct scenario *s);
+void op_shrink_reserve(const struct scenario *s);
+void op_grow_reserve(const struct scenario *s);
 void set_up_map(const struct scenario *s);
 void set_up_remap(const struct scenario *s);
 void set_up_unmap(const struct scenario *s);
