@@ -335,18 +335,14 @@ LAB_PUBLIC void labyrinth_free_aligned_sized(void *ptr, size_t align, size_t siz
 
 /* ---- calloc ---- */
 
-LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
+/* more than a page: it may be clean already */
+static LAB_NOINLINE void *calloc_large(size_t bytes)
 {
-	size_t bytes;
-	bool clean;
+	bool clean = false;
 	void *ptr;
 
-	if (__builtin_mul_overflow(n, size, &bytes))
-		return lab_no_memory();
-	if (LAB_LIKELY(bytes <= LAB_PAGE_BYTES) || lab_is_aside() || lab_scope_is_atomic() ||
-	    lab_is_watched_closely()) {
+	if (lab_is_aside() || lab_scope_is_atomic() || lab_is_watched_closely()) {
 		ptr = lab_heap_malloc(bytes);
-		clean = false;
 	} else {
 		ptr = alloc_clean(bytes, &clean);
 		if (!ptr)
@@ -357,6 +353,19 @@ LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
 	if (ptr && !clean)
 		lab_large_clear(ptr, bytes);
 	return ptr;
+}
+
+LAB_PUBLIC void *labyrinth_heap_calloc(size_t n, size_t size)
+{
+	size_t bytes;
+	void *ptr;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		return lab_no_memory();
+	if (LAB_UNLIKELY(bytes > LAB_PAGE_BYTES))
+		return calloc_large(bytes);
+	ptr = lab_heap_malloc(bytes);
+	return ptr ? lab_os_clear(ptr, bytes) : NULL;
 }
 
 /* ---- sizes and realloc ---- */

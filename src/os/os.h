@@ -112,7 +112,7 @@ void lab_os_set_errno(int err);
 
 /** lab_os_copy(), lab_os_clear(), lab_os_fill() - memcpy, memset(0), memset; early ones included */
 void lab_os_copy(void *to, const void *from, size_t bytes);
-void lab_os_clear(void *to, size_t bytes);
+void *lab_os_clear(void *to, size_t bytes); /* returns @to */
 void lab_os_fill(void *to, unsigned char with, size_t bytes);
 
 /**

@@ -327,7 +327,10 @@ void lab_os_fill(void *to, unsigned char with, size_t bytes)
 		*(volatile unsigned char *)t++ = with;
 }
 
-void lab_os_clear(void *to, size_t bytes)
+void *lab_os_clear(void *to, size_t bytes)
 {
+	if (LAB_LIKELY(ready))
+		return memset(to, 0, bytes);
 	lab_os_fill(to, 0, bytes);
+	return to;
 }
