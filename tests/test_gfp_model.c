@@ -1086,7 +1086,7 @@ static uint64_t how_many(void)
 {
 	const char *text = getenv("LAB_MODEL_CALLS");
 
-	return text ? strtoull(text, NULL, 0) : HARNESS_SANITIZER[0] ? 20000 : 1000000;
+	return text ? strtoull(text, NULL, 0) : HARNESS_SANITIZER[0] ? 60000 : 1000000;
 }
 
 static uint64_t reports(void)

@@ -311,7 +311,10 @@ static void follows(void *unused)
 		labyrinth_free_pages(page, 1);
 	}
 	must(lab_word_get(&reserve->managed) == large);
-	/* now somebody counts on it */
+	/* now somebody counts on it, and the first one who may wait has it grow */
+	page = labyrinth_alloc_page(LABYRINTH_GFP_KERNEL);
+	labyrinth_free_page(page);
+	must(lab_word_get(&reserve->managed) > large);
 	page = labyrinth_alloc_page(LABYRINTH_GFP_ATOMIC);
 	must(page != NULL);
 	labyrinth_free_page(page);

@@ -53,7 +53,6 @@ static size_t bulk_from_zone(size_t n, void **pages)
 	uint64_t low = lab_word_get(&lab_zone_at(LAB_ZONE_RESERVE)->low), left;
 	size_t i = 0;
 
-	lab_reserve_draw();
 	if (!lab_reserve_take_some(LAB_ZONE_RESERVE, want, low, &frames))
 		return 0;
 	for (left = frames.mask; left; left &= left - 1) {
@@ -122,6 +121,8 @@ LAB_PUBLIC size_t labyrinth_alloc_pages_bulk(labyrinth_gfp_t gfp, size_t n, void
 	gfp = lab_gfp_effective(gfp);
 	if (lab_is_watched() && bulk_refused(gfp))
 		n = 0;
+	if (lab_gfp_zone(gfp) == LAB_ZONE_RESERVE && n)
+		lab_reserve_draw();
 	/* as any request that may make system calls: else the zone would never grow */
 	if (gfp & LABYRINTH___GFP_DIRECT_RECLAIM && n)
 		lab_refill();

@@ -229,6 +229,9 @@ unsigned int lab_gfp_alloc(labyrinth_gfp_t gfp, unsigned int order, struct lab_f
 	unsigned int got;
 
 	LAB_PROBE2(page_alloc, gfp, order);
+	/* first: a refill gives the reserve what those who count on it need */
+	if (r.id == LAB_ZONE_RESERVE)
+		lab_reserve_draw();
 	/* only who may make system calls refills, or revives the zone in a child */
 	if (may_wait(gfp)) {
 		lab_warn_poll();
@@ -237,8 +240,6 @@ unsigned int lab_gfp_alloc(labyrinth_gfp_t gfp, unsigned int order, struct lab_f
 		lab_refill();
 	}
 	/* without such a zone there is the heap, or nothing to wait for */
-	if (r.id == LAB_ZONE_RESERVE)
-		lab_reserve_draw();
 	if (!lab_gfp_is_ours(r.id) && (r.id == LAB_ZONE_EXCLUSIVE || !may_wait(gfp)))
 		return failed(&r);
 	got = above_low(&r, out);
