@@ -188,9 +188,24 @@ static void test_claims_among_threads_exclude_each_other(void **state)
 	assert_true(lab_word_get(&inside[1]) > 0);
 }
 
+/* A count is lowered by what was asked for, or to 0, and by how much is told. */
+static void test_pay_lowers_by_what_there_is(void **state)
+{
+	lab_word_t count = 5;
+
+	(void)state;
+	assert_int_equal(lab_word_pay(&count, 3), 3);
+	assert_int_equal(lab_word_get(&count), 2);
+	assert_int_equal(lab_word_pay(&count, 3), 2);
+	assert_int_equal(lab_word_get(&count), 0);
+	assert_int_equal(lab_word_pay(&count, 3), 0);
+	assert_int_equal(lab_word_get(&count), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_pay_lowers_by_what_there_is),
 		cmocka_unit_test(test_step_accepts_or_leaves_the_word),
 		cmocka_unit_test(test_claim_undoes_every_prefix),
 		cmocka_unit_test(test_swap_from_other_value_is_refused),

@@ -51,12 +51,6 @@ static LAB_ALWAYS_INLINE uint64_t lab_mask(unsigned int first, unsigned int n)
 	return (n >= 64 ? ~0ull : (1ull << n) - 1) << first;
 }
 
-/* how many bits of @x are set, from bit 0 up to the first that is not */
-static LAB_ALWAYS_INLINE unsigned int lab_ones(uint64_t x)
-{
-	return ~x ? lab_ctz(~x) : 64;
-}
-
 /* the lowest @n set bits of @x (all of them if there are fewer) */
 static inline uint64_t lab_lowest(uint64_t x, unsigned int n)
 {

@@ -28,3 +28,20 @@ undo:
 				    memory_order_release, memory_order_relaxed);
 	return false;
 }
+
+static bool step_pay(uint64_t *raw, uint64_t n)
+{
+	if (!*raw)
+		return false;
+	*raw -= *raw < n ? *raw : n;
+	return true;
+}
+
+uint64_t lab_word_pay(lab_word_t *word, uint64_t n)
+{
+	uint64_t had;
+
+	if (!lab_word_step(word, &had, step_pay, n, memory_order_relaxed, memory_order_relaxed))
+		return 0;
+	return had < n ? had : n;
+}

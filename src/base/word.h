@@ -81,6 +81,15 @@ static LAB_ALWAYS_INLINE bool lab_word_swap(lab_word_t *word, uint64_t from, uin
 						       memory_order_relaxed);
 }
 
+/**
+ * lab_word_pay() - lower a count by @n, or by what it is if that is less
+ *
+ * Context: MT-Safe, AS-Safe.  Lock-free.
+ * Order:   none.
+ * Return:  by how much.
+ */
+uint64_t lab_word_pay(lab_word_t *word, uint64_t n);
+
 static LAB_ALWAYS_INLINE uint8_t lab_byte_get(const lab_byte_t *byte)
 {
 	return atomic_load_explicit(byte, memory_order_relaxed);

@@ -56,7 +56,10 @@ static bool step_populate(uint64_t *raw, uint64_t limit_and_n)
 	return true;
 }
 
-/* frames never used so far; a step may end short, at the end of a block */
+/*
+ * Frames never used so far, @step of them or as many as there are.  The caller has looked
+ * at the cap; two who do so at once may pass it by a step, which refills park again.
+ */
 static int populate(enum lab_zone_id id, unsigned int step)
 {
 	struct lab_zone *zone = lab_zone_at(id);
@@ -124,14 +127,6 @@ static void park(enum lab_zone_id id, uint64_t n)
 	}
 }
 
-static bool step_pay(uint64_t *raw, uint64_t n)
-{
-	if (!*raw)
-		return false;
-	*raw -= *raw < n ? *raw : n;
-	return true;
-}
-
 static bool unmark(lab_pfn_t pfn)
 {
 	uint8_t kind = LAB_KIND_PARKED;
@@ -178,12 +173,10 @@ static unsigned int unpark(enum lab_zone_id id, unsigned int n)
 {
 	struct lab_zone *zone = lab_zone_at(id);
 	unsigned int done = 0, got = 1;
-	uint64_t had;
 
-	if (!lab_word_step(&zone->parked, &had, step_pay, n, memory_order_relaxed,
-			   memory_order_relaxed))
+	n = (unsigned int)lab_word_pay(&zone->parked, n);
+	if (!n)
 		return 0;
-	n = had < n ? (unsigned int)had : n;
 	for (; done < n && got; done += got)
 		got = unpark_row(id, n - done);
 	lab_word_add(&zone->parked, n - done);

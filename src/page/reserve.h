@@ -57,7 +57,7 @@ void lab_reserve_refill(enum lab_zone_id id);
  *
  * Later refills make them resident again.
  *
- * Context: as lab_reserve_refill(); about 10 us.
+ * Context: as lab_reserve_refill(); 16 pages at most, about 16 us.
  * Return:  true: some went.
  */
 bool lab_reserve_shrink(uint64_t frames);

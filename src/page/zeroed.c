@@ -14,26 +14,18 @@ void lab_reserve_zero_miss(void)
 		lab_word_add(&zero_debt, ZERO_AHEAD);
 }
 
-static bool step_pay(uint64_t *raw, uint64_t n)
-{
-	if (!*raw)
-		return false;
-	*raw -= *raw < n ? *raw : n;
-	return true;
-}
-
 unsigned int lab_reserve_zero_some(unsigned int want)
 {
 	struct lab_zone *zone = lab_zone_at(LAB_ZONE_RESERVE);
 	struct lab_frames frames;
-	uint64_t left, debt;
 	unsigned int got;
+	uint64_t left;
 
-	if (LAB_LIKELY(!lab_word_get(&zero_debt)) ||
-	    !lab_word_step(&zero_debt, &debt, step_pay, want, memory_order_relaxed,
-			   memory_order_relaxed))
+	if (LAB_LIKELY(!lab_word_get(&zero_debt)))
 		return 0;
-	want = debt < want ? (unsigned int)debt : want;
+	want = (unsigned int)lab_word_pay(&zero_debt, want);
+	if (!want)
+		return 0;
 	got = lab_reserve_take_dirty(want, lab_word_get(&zone->low), &frames);
 	lab_word_sub(&zone->taken, got);
 	for (left = got ? frames.mask : 0; left; left &= left - 1)

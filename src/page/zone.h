@@ -27,7 +27,7 @@ struct lab_zone {
 	lab_word_t locked;	   /* of managed, those that mlock() took */
 	lab_word_t cap;		   /* managed grows up to here */
 	lab_word_t populated;	   /* frames claimed for residency, first block on */
-	lab_word_t parked;	   /* of those, given back since: beyond the cap */
+	lab_word_t parked;	   /* of those, given back since */
 	lab_word_t ready;	   /* 1: the reserve is set up */
 	lab_word_t drawn;	   /* 1: requests for pages came to the reserve */
 } LAB_LINE_ALIGNED;
@@ -49,7 +49,7 @@ enum lab_zone_id lab_zone_of(lab_pfn_t pfn);
 
 /**
  * lab_heap_take_some() - up to @want single frames, growing if there are none
- * @want:  1 .. 64
+ * @want:  1 .. LAB_BLOCK_FRAMES
  * @out:   @words of them, or one whose mask is 0 comes first
  * @words: of a bitmap, that they may lie in, 1 .. LAB_BLOCK_WORDS
  *
