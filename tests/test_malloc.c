@@ -245,6 +245,13 @@ static void take_pages(void)
 		must((pages[i] = labyrinth_heap_malloc(LAB_PAGE_BYTES)) != NULL);
 }
 
+static void free_pages_and_trim(void)
+{
+	for (unsigned int i = 0; i < NR_PAGES; i++)
+		labyrinth_free(pages[i]);
+	(void)labyrinth_malloc_trim(0);
+}
+
 /* by how much the stack falls short of one page more, each time, until it has none of ours */
 static unsigned int flushes(unsigned int *size, unsigned int most)
 {
@@ -299,9 +306,7 @@ static void follows(void *unused)
 	take_pages();
 	large = lab_word_get(&reserve->managed);
 	must(large > 2 * small);
-	for (unsigned int i = 0; i < NR_PAGES; i++)
-		labyrinth_free(pages[i]);
-	(void)labyrinth_malloc_trim(0);
+	free_pages_and_trim();
 	must(lab_word_get(&reserve->managed) < large / 2);
 	must(lab_word_get(&reserve->free) >= lab_word_get(&reserve->low));
 	/* who asks for exclusive pages asks for none of these */
@@ -321,9 +326,7 @@ static void follows(void *unused)
 	take_pages();
 	large = lab_word_get(&reserve->managed);
 	must(large > 2 * small);
-	for (unsigned int i = 0; i < NR_PAGES; i++)
-		labyrinth_free(pages[i]);
-	(void)labyrinth_malloc_trim(0);
+	free_pages_and_trim();
 	must(lab_word_get(&reserve->managed) == large);
 }
 

@@ -216,6 +216,7 @@ static void shrinks(void *unused)
 {
 	struct lab_frames out[250];
 	unsigned int n = 0, resident = 0, i;
+	uint64_t left;
 
 	(void)unused;
 	renew(LAB_ZONE_RESERVE, 250, 48);
@@ -229,10 +230,9 @@ static void shrinks(void *unused)
 	for (n = 0; n < 20; n++)
 		must(lab_reserve_take(LAB_ZONE_RESERVE, 0, 0, &out[n]));
 	shrink_to(0);
-	n = (unsigned int)lab_word_get(&reserve->managed);
-	must(n >= 48 && n < 60 && lab_word_get(&reserve->free) == n - 20);
+	left = lab_word_get(&reserve->managed);
+	must(left >= 48 && left < 60 && lab_word_get(&reserve->free) == left - 20);
 	must(lab_word_get(&reserve->free) >= lab_word_get(&reserve->low));
-	n = 20;
 	/* what went is gone from memory, and comes back */
 	while (n-- > 0)
 		lab_zone_give(out[n].pfn, 1);

@@ -39,7 +39,8 @@ def parse_options():
         prog="make bench", description=__doc__.splitlines()[0],
         epilog="make bench REPEAT=N ONLY=PATTERN,... QUICK=1 ALLOCATORS='NAME=/path.so ...' "
                "sets these; BENCH_ARGS passes others.")
-    p.add_argument("--repeat", type=int, default=0, help="rounds (default 5; 3 with --quick); up to three times as many of "
+    p.add_argument("--repeat", type=int, default=0,
+                   help="rounds (default 5; 3 with --quick); up to three times as many of "
                         "workloads whose interval is wide")
     p.add_argument("--only", default="", metavar="NAME,...",
                    help="workloads or groups, * and ? allowed; see --list")
