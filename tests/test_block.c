@@ -79,7 +79,7 @@ static void test_take_many_gathers_frames_of_several_words(void **state)
 	unsigned int word;
 
 	(void)state;
-	assert_true(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ORDER, out));
+	assert_true(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, LAB_BLOCK_ORDER, out));
 	for (word = 0; word < LAB_BLOCK_WORDS; word++)
 		if (holes[word])
 			lab_block_give_mask(index, word, holes[word]);
@@ -111,8 +111,9 @@ static void test_take_of_other_zone_is_refused(void **state)
 
 	(void)state;
 	assert_int_equal(lab_block_take_some(index, LAB_ZONE_RESERVE, 1, &out), 0);
-	assert_false(lab_block_take_run(index, LAB_ZONE_RESERVE, 0, &out));
-	assert_false(lab_block_take_run(index, LAB_ZONE_EXCLUSIVE, LAB_BLOCK_ORDER, &out));
+	assert_false(lab_block_take_run(index, LAB_ZONE_RESERVE, LAB_BLOCK_ALL, 0, &out));
+	assert_false(lab_block_take_run(index, LAB_ZONE_EXCLUSIVE, LAB_BLOCK_ALL, LAB_BLOCK_ORDER,
+					&out));
 	assert_false(lab_block_take_at(index, LAB_ZONE_EXCLUSIVE, 3, 2, &out));
 	assert_false(lab_block_claim(index, LAB_ZONE_RESERVE, true));
 	assert_true(is_snapshot(index, &before));
@@ -134,7 +135,8 @@ static void test_take_run_of_every_order_tiles_the_block(void **state)
 		for (i = 0; i < ALL / n; i++) {
 			unsigned int first;
 
-			assert_true(lab_block_take_run(index, LAB_ZONE_HEAP, order, &out));
+			assert_true(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, order,
+						       &out));
 			first = out.pfn % ALL;
 			assert_int_equal(out.pfn / ALL, index);
 			assert_int_equal(first % n, 0);
@@ -142,7 +144,7 @@ static void test_take_run_of_every_order_tiles_the_block(void **state)
 			seen[first] = true;
 			assert_free(index, ALL - (i + 1) * n);
 		}
-		assert_false(lab_block_take_run(index, LAB_ZONE_HEAP, order, &out));
+		assert_false(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, order, &out));
 		for (i = 0; i < ALL; i += n)
 			lab_block_give(index, i, n);
 		assert_free(index, ALL);
@@ -167,7 +169,8 @@ static void test_take_run_without_a_run_leaves_all_as_it_was(void **state)
 			for (at = hole; at < ALL; at += n)
 				assert_true(lab_block_take_at(index, LAB_ZONE_HEAP, at, 1, &out));
 			before = snapshot_of(index);
-			assert_false(lab_block_take_run(index, LAB_ZONE_HEAP, order, &out));
+			assert_false(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, order,
+							&out));
 			assert_true(is_snapshot(index, &before));
 			for (at = hole; at < ALL; at += n)
 				lab_block_give(index, at, 1);
@@ -258,7 +261,8 @@ static void test_claim_of_claimed_block_is_refused(void **state)
 	assert_false(lab_block_claim(index, LAB_ZONE_HEAP, false));
 	assert_false(lab_blocks_claim(index, 1));
 	assert_int_equal(lab_block_take_some(index, LAB_ZONE_HEAP, 64, &out), 0);
-	assert_false(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ORDER, &out));
+	assert_false(
+		lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, LAB_BLOCK_ORDER, &out));
 	assert_false(lab_block_take_at(index, LAB_ZONE_HEAP, 0, 1, &out));
 	lab_block_release(index, LAB_ZONE_HEAP, LAB_BLOCK_FREE);
 	assert_free(index, ALL);
@@ -278,7 +282,8 @@ static void test_claim_of_used_block_is_refused(void **state)
 		assert_true(lab_block_take_at(index, LAB_ZONE_HEAP, at, 1, &out));
 		assert_false(lab_block_claim(index, LAB_ZONE_HEAP, true));
 		assert_false(lab_blocks_claim(index, 1));
-		assert_false(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ORDER, &out));
+		assert_false(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL,
+						LAB_BLOCK_ORDER, &out));
 		lab_block_give(index, at, 1);
 	}
 	drop_block(index);
@@ -367,7 +372,7 @@ static void test_take_of_clean_frames_counts_them_once(void **state)
 		unsigned int n = 1u << order;
 
 		lab_block_set_clean(index, 0, ALL);
-		assert_true(lab_block_take_run(index, LAB_ZONE_HEAP, order, &out));
+		assert_true(lab_block_take_run(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, order, &out));
 		assert_int_equal(out.nclean, n);
 		assert_false(lab_block_is_clean(index));
 		lab_block_give(index, out.pfn % ALL, n);
@@ -399,25 +404,25 @@ static void test_take_fit_in_fragments_takes_the_smallest_hole_that_holds_it(voi
 	unsigned int i;
 
 	(void)state;
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, ALL, &out));
-	assert_false(lab_block_take_fit(index, LAB_ZONE_HEAP, 1, &out));
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, ALL, &out));
+	assert_false(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 1, &out));
 	for (i = 0; i < 4; i++)
 		lab_block_give(index, hole[i][0], hole[i][1]);
-	assert_false(lab_block_take_fit(index, LAB_ZONE_RESERVE, 1, &out));
-	assert_false(lab_block_take_fit(index, LAB_ZONE_HEAP, 71, &out));
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 6, &out));
+	assert_false(lab_block_take_fit(index, LAB_ZONE_RESERVE, LAB_BLOCK_ALL, 1, &out));
+	assert_false(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 71, &out));
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 6, &out));
 	assert_int_equal(out.pfn % ALL, 200);
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 28, &out));
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 28, &out));
 	assert_int_equal(out.pfn % ALL, 61);
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 27, &out));
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 27, &out));
 	assert_int_equal(out.pfn % ALL, 206);
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 42, &out));
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 42, &out));
 	assert_int_equal(out.pfn % ALL, 89);
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 1, &out));
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 1, &out));
 	assert_int_equal(out.pfn % ALL, 511);
-	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, 5, &out));
+	assert_true(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 5, &out));
 	assert_int_equal(out.pfn % ALL, 3);
-	assert_false(lab_block_take_fit(index, LAB_ZONE_HEAP, 1, &out));
+	assert_false(lab_block_take_fit(index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 1, &out));
 	lab_block_give(index, 0, ALL);
 	drop_block(index);
 }
@@ -462,7 +467,7 @@ static void run_turn(unsigned int id, uint64_t *seed)
 	struct lab_frames out;
 
 	if (next_random(seed) & 1) {
-		if (!lab_block_take_run(stress.index, LAB_ZONE_HEAP, order, &out))
+		if (!lab_block_take_run(stress.index, LAB_ZONE_HEAP, LAB_BLOCK_ALL, order, &out))
 			return;
 	} else {
 		first = (unsigned int)random_below(seed, ALL);

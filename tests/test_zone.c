@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "os/cpu.h"
+#include "page/apart.h"
 
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
@@ -453,6 +454,141 @@ static void test_a_cpu_returns_to_its_former_home(void **state)
 	assert_counters_are_exact(0);
 }
 
+/* ---- slabs of CPUs apart ---- */
+
+static void assert_words_without_others(unsigned int cpu, size_t block, unsigned int words)
+{
+	struct lab_apart apart;
+
+	lab_apart_look(&apart, cpu);
+	assert_int_equal(lab_apart_words(&apart, block), words);
+}
+
+static uint32_t own_word(unsigned int cpu)
+{
+	struct lab_apart apart;
+
+	lab_apart_look(&apart, cpu);
+	return apart.own;
+}
+
+static void test_a_cpu_keeps_to_words_that_no_other_takes_from(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	/* whatever the heap did before is forgotten after so many turns */
+	for (i = 0; i < LAB_APART_RECENT; i++)
+		lab_apart_took(3, 0);
+	assert_words_without_others(3, 0, LAB_BLOCK_ALL);
+	assert_int_equal(own_word(3), 0);
+	assert_words_without_others(4, 0, LAB_BLOCK_ALL & ~1u);
+	lab_apart_took(4, 8 + 7);
+	assert_words_without_others(3, 1, LAB_BLOCK_ALL & ~0x80u);
+	assert_words_without_others(3, 0, LAB_BLOCK_ALL);
+	assert_int_equal(own_word(3), 0 + 1);
+	assert_int_equal(own_word(4), 8 + 7 + 1);
+	/* what they share is neither's */
+	lab_apart_took(4, 0);
+	assert_int_equal(own_word(3), 0);
+	assert_int_equal(own_word(4), 0);
+	lab_apart_took(4, 2);
+	assert_int_equal(own_word(4), 2 + 1);
+	assert_words_without_others(3, 0, LAB_BLOCK_ALL & ~5u);
+	for (i = 0; i < LAB_APART_RECENT; i++)
+		lab_apart_took(4, 2);
+	assert_words_without_others(4, 0, LAB_BLOCK_ALL);
+}
+
+static void test_slabs_of_two_cpus_share_no_word(void **state)
+{
+	enum { MANY = 300 };
+	static lab_pfn_t slab[2][MANY];
+	struct lab_frames out;
+	unsigned int i, j, cpu;
+
+	(void)state;
+	if (!pin_to(1)) {
+		print_message("one CPU: no slabs of two\n");
+		return;
+	}
+	for (i = 0; i < MANY; i++) {
+		for (cpu = 0; cpu < 2; cpu++) {
+			assert_true(pin_to(cpu));
+			assert_true(lab_heap_take_slab(i % 3 ? 2 : 1, i % 3 == 2, &out));
+			slab[cpu][i] = out.pfn;
+		}
+	}
+	for (i = 0; i < MANY; i++)
+		for (j = 0; j < MANY; j++)
+			assert_int_not_equal(slab[0][i] / 64, slab[1][j] / 64);
+	for (i = 0; i < MANY; i++)
+		for (cpu = 0; cpu < 2; cpu++)
+			lab_zone_give(slab[cpu][i], i % 3 ? 2 : 1);
+	assert_counters_are_exact(0);
+}
+
+static void test_slabs_of_a_cpu_that_is_alone_are_the_lowest(void **state)
+{
+	enum { MANY = 200, HOLE = 7 };
+	lab_pfn_t slab[MANY];
+	struct lab_frames out;
+	unsigned int i;
+
+	(void)state;
+	assert_true(pin_to(0));
+	for (i = 0; i < LAB_APART_RECENT; i++)
+		lab_apart_took(0, 0);
+	for (i = 0; i < MANY; i++) {
+		assert_true(lab_heap_take_slab(1, 0, &out));
+		slab[i] = out.pfn;
+	}
+	assert_true(slab[MANY - 1] / 64 > slab[HOLE] / 64);
+	lab_zone_give(slab[HOLE], 1);
+	assert_true(lab_heap_take_slab(1, 0, &out));
+	assert_int_equal(out.pfn, slab[HOLE]);
+	for (i = 0; i < MANY; i++)
+		lab_zone_give(slab[i], 1);
+	assert_counters_are_exact(0);
+}
+
+/* Apart is a wish: what is free only beside another CPU's slabs is taken, before growth. */
+static void test_slabs_find_what_is_free_beside_those_of_another_cpu(void **state)
+{
+	static struct lab_frames held[1u << 16];
+	size_t n = 0, i;
+	uint64_t managed;
+	struct lab_frames first, out;
+
+	(void)state;
+	if (!pin_to(1)) {
+		print_message("one CPU: no slabs of two\n");
+		return;
+	}
+	assert_true(pin_to(0));
+	assert_true(lab_heap_take_slab(1, 0, &first));
+	while (lab_word_get(&lab_zones[LAB_ZONE_HEAP].free) > 0) {
+		assert_true(n < sizeof(held) / sizeof(held[0]));
+		assert_true(lab_heap_take_some(64, &held[n++], 1) > 0);
+	}
+	managed = lab_word_get(&lab_zones[LAB_ZONE_HEAP].managed);
+	for (i = 0; i < n && held[i].pfn / 64 != first.pfn / 64; i++)
+		;
+	assert_true(i < n);
+	give_all(&held[i], 1);
+	held[i].mask = 0;
+	assert_true(pin_to(1));
+	assert_true(lab_heap_take_slab(1, 0, &out));
+	assert_int_equal(out.pfn / 64, first.pfn / 64);
+	assert_int_equal(lab_word_get(&lab_zones[LAB_ZONE_HEAP].managed), managed);
+	lab_zone_give(first.pfn, 1);
+	lab_zone_give(out.pfn, 1);
+	for (i = 0; i < n; i++)
+		if (held[i].mask)
+			give_all(&held[i], 1);
+	assert_counters_are_exact(0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -466,6 +602,10 @@ int main(void)
 		cmocka_unit_test(test_frames_given_in_parts_are_counted_once_and_offered),
 		cmocka_unit_test(test_cpus_that_meet_find_homes_and_lose_nothing),
 		cmocka_unit_test(test_a_cpu_returns_to_its_former_home),
+		cmocka_unit_test(test_a_cpu_keeps_to_words_that_no_other_takes_from),
+		cmocka_unit_test(test_slabs_of_two_cpus_share_no_word),
+		cmocka_unit_test(test_slabs_of_a_cpu_that_is_alone_are_the_lowest),
+		cmocka_unit_test(test_slabs_find_what_is_free_beside_those_of_another_cpu),
 		cmocka_unit_test(test_frames_among_threads_are_all_found_again),
 	};
 

@@ -276,28 +276,61 @@ unsigned int lab_block_count_clean(size_t index)
 	return n;
 }
 
-bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int order,
+/* where there seems to be a run of that order, of the words that @words names */
+static unsigned int run_words(const lab_word_t *bits, unsigned int words, unsigned int order)
+{
+	unsigned int left, may = 0;
+
+	for (left = words; left; left &= left - 1)
+		if (lab_bits_may_have_run(&bits[lab_ctz(left)], 1, order))
+			may |= left & -left;
+	return may;
+}
+
+/* a run in one of @words, or of several words; as lab_bits_take_run() */
+static size_t bits_take_run(lab_word_t *bits, unsigned int words, unsigned int order)
+{
+	if (order > LAB_WORD_ORDER)
+		return lab_bits_take_run(bits, LAB_BLOCK_WORDS, order);
+	for (; words; words &= words - 1) {
+		unsigned int word = lab_ctz(words);
+		size_t bit = lab_bits_take_run(&bits[word], 1, order);
+
+		if (bit != SIZE_MAX)
+			return word * 64 + bit;
+	}
+	return SIZE_MAX;
+}
+
+static bool take_all(size_t index, enum lab_zone_id zone, struct lab_frames *out)
+{
+	if (!lab_block_claim(index, zone, true))
+		return false;
+	/* from here on 512 single frames of ours: any part may go back */
+	lab_block_release(index, zone, LAB_BLOCK_EMPTY);
+	out->pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES);
+	out->mask = 0;
+	out->nclean = clean_take_range(lab_block_at(index), 0, LAB_BLOCK_FRAMES);
+	return true;
+}
+
+bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int words, unsigned int order,
 			struct lab_frames *out)
 {
 	struct lab_block *block = lab_block_at(index);
 	unsigned int n = 1u << order;
-	size_t first = 0;
+	size_t first;
 	uint64_t old;
 
-	if (order == LAB_BLOCK_ORDER) {
-		if (!lab_block_claim(index, zone, true))
-			return false;
-		/* from here on 512 single frames of ours: any part may go back */
-		lab_block_release(index, zone, LAB_BLOCK_EMPTY);
-	} else {
-		if (!lab_bits_may_have_run(block->bits, LAB_BLOCK_WORDS, order) ||
-		    !count_take(block, zone, n, &old))
-			return false;
-		first = lab_bits_take_run(block->bits, LAB_BLOCK_WORDS, order);
-		if (first == SIZE_MAX) {
-			count_give(block, n);
-			return false;
-		}
+	if (order == LAB_BLOCK_ORDER)
+		return take_all(index, zone, out);
+	words = run_words(block->bits, words, order);
+	if (!words || !count_take(block, zone, n, &old))
+		return false;
+	first = bits_take_run(block->bits, words, order);
+	if (first == SIZE_MAX) {
+		count_give(block, n);
+		return false;
 	}
 	out->pfn = (lab_pfn_t)(index * LAB_BLOCK_FRAMES + first);
 	out->mask = 0;
@@ -335,13 +368,13 @@ undo:
 	return false;
 }
 
-/* the first bit at or after @at that is @set; LAB_BLOCK_FRAMES: there is none */
-static unsigned int next_bit(const lab_word_t *bits, unsigned int at, bool set)
+/* the first bit at or after @at that is @set, others than @words are not; or LAB_BLOCK_FRAMES */
+static unsigned int next_bit(const lab_word_t *bits, unsigned int words, unsigned int at, bool set)
 {
 	uint64_t seen;
 
 	for (; at < LAB_BLOCK_FRAMES; at = (at | 63) + 1) {
-		seen = lab_word_get(&bits[at / 64]);
+		seen = words >> at / 64 & 1 ? lab_word_get(&bits[at / 64]) : 0;
 		seen = (set ? seen : ~seen) >> at % 64;
 		if (seen)
 			return at + lab_ctz(seen);
@@ -353,12 +386,12 @@ static unsigned int next_bit(const lab_word_t *bits, unsigned int at, bool set)
  * Where the smallest hole of at least @n free frames seems to begin; LAB_BLOCK_FRAMES:
  * nowhere.  A large hole that is cut for a small run is missed by the next large one.
  */
-static unsigned int find_fit(const lab_word_t *bits, unsigned int n)
+static unsigned int find_fit(const lab_word_t *bits, unsigned int words, unsigned int n)
 {
 	unsigned int at = 0, end, best = LAB_BLOCK_FRAMES, least = LAB_BLOCK_FRAMES + 1;
 
-	for (; (at = next_bit(bits, at, true)) + n <= LAB_BLOCK_FRAMES; at = end) {
-		end = next_bit(bits, at, false);
+	for (; (at = next_bit(bits, words, at, true)) + n <= LAB_BLOCK_FRAMES; at = end) {
+		end = next_bit(bits, words, at, false);
 		if (end - at >= n && end - at < least) {
 			best = at;
 			least = end - at;
@@ -372,19 +405,20 @@ static unsigned int find_fit(const lab_word_t *bits, unsigned int n)
 /* others took what we had seen: after so many turns it is "not now" */
 enum { FIT_TURNS = 4 };
 
-bool lab_block_take_fit(size_t index, enum lab_zone_id zone, unsigned int n, struct lab_frames *out)
+bool lab_block_take_fit(size_t index, enum lab_zone_id zone, unsigned int words, unsigned int n,
+			struct lab_frames *out)
 {
 	struct lab_block *block = lab_block_at(index);
 	unsigned int turn, first;
 
 	if (n == LAB_BLOCK_FRAMES)
-		return lab_block_take_run(index, zone, LAB_BLOCK_ORDER, out);
+		return take_all(index, zone, out);
 	for (turn = 0; turn < FIT_TURNS; turn++) {
 		union lab_block_word w = { .raw = lab_word_get(&block->word) };
 
 		if (w.zone != zone || w.free < n)
 			return false;
-		first = find_fit(block->bits, n);
+		first = find_fit(block->bits, words, n);
 		if (first == LAB_BLOCK_FRAMES)
 			return false;
 		if (lab_block_take_at(index, zone, first, n, out))

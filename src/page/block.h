@@ -11,6 +11,8 @@
 
 #define LAB_BLOCK_WORDS 8u
 #define LAB_BLOCK_ORDER 9u
+#define LAB_WORD_ORDER	6u /* of the frames of one word of its bitmap */
+#define LAB_BLOCK_ALL	((1u << LAB_BLOCK_WORDS) - 1u)
 
 /*
  *   free    frames that may be taken              0 .. 512; the law of the pool
@@ -101,21 +103,24 @@ unsigned int lab_block_count_clean(size_t index);
 
 /**
  * lab_block_take_run() - take 2^order aligned frames
+ * @words: LAB_BLOCK_ALL; up to LAB_WORD_ORDER, a bit for each word of the bitmap that they
+ *         may lie in
  * @order: 0 .. LAB_BLOCK_ORDER
  *
  * As above.  Return: true, or false: not now.
  */
-LAB_NODISCARD bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int order,
-				      struct lab_frames *out);
+LAB_NODISCARD bool lab_block_take_run(size_t index, enum lab_zone_id zone, unsigned int words,
+				      unsigned int order, struct lab_frames *out);
 
 /**
  * lab_block_take_fit() - take @n adjacent frames, wherever they begin
- * @n: 1 .. 512
+ * @words: as above; they may lie in several of these
+ * @n:     1 .. 512
  *
  * As above.  Of the smallest hole that holds them, the lowest such.
  */
-LAB_NODISCARD bool lab_block_take_fit(size_t index, enum lab_zone_id zone, unsigned int n,
-				      struct lab_frames *out);
+LAB_NODISCARD bool lab_block_take_fit(size_t index, enum lab_zone_id zone, unsigned int words,
+				      unsigned int n, struct lab_frames *out);
 
 /**
  * lab_block_take_at() - take @n frames from frame @first of the block, exactly

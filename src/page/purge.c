@@ -6,6 +6,7 @@
  */
 #include "base/probe.h"
 #include "os/os.h"
+#include "page/search.h"
 #include "page/thp.h"
 #include "page/zone.h"
 

@@ -344,7 +344,7 @@ bool lab_reserve_take(enum lab_zone_id id, unsigned int order, uint64_t floor,
 		return false;
 	for (n = 0; lab_piece_blocks(id, n, &first); n++) {
 		for (i = first; i < first + lab_piece_blocks(id, n, &first); i++) {
-			if (lab_block_take_run(i, id, order, out)) {
+			if (lab_block_take_run(i, id, LAB_BLOCK_ALL, order, out)) {
 				lab_word_add(&zone->taken, 1ull << order);
 				return true;
 			}

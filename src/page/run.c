@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "os/os.h"
+#include "page/search.h"
 #include "page/thp.h"
 #include "page/zone.h"
 

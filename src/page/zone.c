@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include <limits.h>
-
 #include <errno.h>
 
 #include "base/probe.h"
-#include "os/cpu.h"
 #include "os/os.h"
 #include "page/exclusive.h"
 #include "page/reserve.h"
+#include "page/search.h"
 #include "page/thp.h"
 
 struct lab_zone lab_zones[LAB_NR_ZONES];
-
-/*
- * Hints, a bit per block: it may have free frames, or may be unmapped.  Set
- * after the fact, cleared by whoever finds otherwise and looks once more.
- */
-static lab_word_t avail[LAB_NR_SECTIONS];
 
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
@@ -29,173 +21,11 @@ enum lab_zone_id lab_zone_of(lab_pfn_t pfn)
 	return (enum lab_zone_id)w.zone;
 }
 
-void lab_heap_offer(size_t block)
-{
-	atomic_fetch_or_explicit(&avail[block / LAB_SECTION_BLOCKS],
-				 1ull << block % LAB_SECTION_BLOCKS, memory_order_relaxed);
-}
-
-static bool is_offered(size_t block)
-{
-	/* seq_cst: pairs with heap_retract(), see count_give() [avail.hint] */
-	uint64_t hints =
-		atomic_load_explicit(&avail[block / LAB_SECTION_BLOCKS], memory_order_seq_cst);
-
-	return hints >> block % LAB_SECTION_BLOCKS & 1;
-}
-
-static void heap_retract(size_t block)
-{
-	union lab_block_word w;
-
-	/* seq_cst: pairs with is_offered(): the count is read after it [avail.hint] */
-	atomic_fetch_and_explicit(&avail[block / LAB_SECTION_BLOCKS],
-				  ~(1ull << block % LAB_SECTION_BLOCKS), memory_order_seq_cst);
-	/* seq_cst: pairs with count_give(): a giver may have come meanwhile [block.word] */
-	w.raw = atomic_load_explicit(&lab_block_at(block)->word, memory_order_seq_cst);
-	if (w.free && w.zone == LAB_ZONE_HEAP)
-		lab_heap_offer(block);
-}
-
-/*
- * Make the hint right after frames moved.  A failed attempt lowers the count
- * for a while, in which others may have retracted the block: so look always.
- * Every gift looks too, so a hint that an abandoned call left wrong is mended
- * by the next one.
- */
-void lab_heap_review(size_t block)
-{
-	union lab_block_word w = { .raw = lab_word_get(&lab_block_at(block)->word) };
-	bool offered = is_offered(block);
-
-	if (w.free && !offered && w.zone == LAB_ZONE_HEAP)
-		lab_heap_offer(block);
-	else if (!w.free && offered)
-		heap_retract(block);
-}
-
 static void heap_took(unsigned int n, unsigned int nclean)
 {
 	lab_word_sub(&heap->free, n);
 	lab_word_sub(&heap->dirty, n - nclean);
 	lab_word_add(&heap->taken, n);
-}
-
-/* What a search is after; one shape, so that there is one search. */
-struct want {
-	unsigned int some;  /* nonzero: that many single frames */
-	unsigned int words; /* in so many words of a bitmap, at most */
-	unsigned int fit;   /* else, nonzero: so many adjacent ones */
-	unsigned int order; /* else one run of 2^order, aligned to its size */
-};
-
-static lab_word_t crowded; /* steps on a block's word that another CPU's had made vain */
-enum { CROWD = 8 };
-enum { FORMER_HOMES = 64 }; /* blocks to look at, for one that was this CPU's home */
-
-static unsigned int block_take(size_t block, const struct want *want, struct lab_frames *out)
-{
-	unsigned int got;
-
-	if (want->some) {
-		got = lab_block_take_many(block, LAB_ZONE_HEAP, want->some, out, want->words);
-		if (got && LAB_UNLIKELY(out->raced) && lab_word_get(&crowded) < CROWD)
-			lab_word_add(&crowded, 1);
-		return got;
-	}
-	if (want->fit)
-		return lab_block_take_fit(block, LAB_ZONE_HEAP, want->fit, out) ? want->fit : 0;
-	return lab_block_take_run(block, LAB_ZONE_HEAP, want->order, out) ? 1u << want->order : 0;
-}
-
-/*
- * Where CPUs get in each other's way, each takes single frames from a block of its own
- * as long as others are to be had.  Hints, as all here: the home of a CPU is 1 + a block,
- * that of a block 1 + the CPU that it was the home of last.  Not before they did get in
- * each other's way: a home is a block whose free frames the other CPUs leave alone.
- */
-static lab_word_t home_of_cpu[LAB_NR_CPUS];
-
-static void home_move(unsigned int cpu, size_t block)
-{
-	lab_word_set(&lab_block_at(block)->home, cpu + 1);
-	lab_word_set(&home_of_cpu[cpu], block + 1);
-}
-
-/* Which blocks a search looks at. */
-struct where {
-	bool homeless;	   /* not at homes of CPUs */
-	uint64_t once_of;  /* nonzero: at those alone that were the home of CPU once_of - 1 */
-	unsigned int most; /* at so many, at most, before it gives up */
-};
-
-static bool is_there(const struct where *where, size_t block)
-{
-	uint64_t home = lab_word_get(&lab_block_at(block)->home);
-
-	if (where->once_of)
-		return home == where->once_of;
-	return !where->homeless || !home || lab_word_get(&home_of_cpu[home - 1]) != block + 1;
-}
-
-static unsigned int home_take(unsigned int cpu, const struct want *want, struct lab_frames *out)
-{
-	uint64_t home = lab_word_get(&home_of_cpu[cpu]);
-	unsigned int got = home ? block_take(home - 1, want, out) : 0;
-
-	if (got)
-		lab_heap_review(home - 1);
-	return got;
-}
-
-/* Lowest addresses first: what is in use stays together, the rest can go back. */
-static unsigned int search(const struct want *want, struct where where, size_t *found,
-			   struct lab_frames *out)
-{
-	size_t nr = lab_nr_sections(), s;
-	unsigned int got;
-
-	for (s = 0; s < nr; s++) {
-		uint64_t left = lab_word_get(&avail[s]);
-
-		while (left) {
-			size_t block = s * LAB_SECTION_BLOCKS + lab_ctz(left);
-
-			left &= left - 1;
-			if (!where.most--)
-				return 0;
-			if (!is_there(&where, block))
-				continue;
-			got = block_take(block, want, out);
-			lab_heap_review(block);
-			*found = block;
-			if (got)
-				return got;
-		}
-	}
-	return 0;
-}
-
-static unsigned int heap_search(const struct want *want, struct lab_frames *out)
-{
-	const struct where any = { .most = UINT_MAX };
-	unsigned int got, cpu;
-	size_t block;
-
-	if (LAB_LIKELY(!want->some || lab_word_get(&crowded) < CROWD))
-		return search(want, any, &block, out);
-	cpu = lab_cpu_now();
-	got = home_take(cpu, want, out);
-	if (got)
-		return got;
-	/* where this CPU was before lies what it gave back, and no other CPU's */
-	got = search(want, (struct where){ .once_of = cpu + 1, .most = FORMER_HOMES }, &block, out);
-	if (!got)
-		got = search(want, (struct where){ .homeless = true, .most = UINT_MAX }, &block,
-			     out);
-	if (got)
-		home_move(cpu, block);
-	return got ? got : search(want, any, &block, out);
 }
 
 /* ---- growth ---- */
@@ -296,22 +126,20 @@ int lab_heap_map_some(size_t want)
 }
 
 /* free frames that a search missed: another context has them in hand for a moment */
-static bool has_free(const struct want *want)
+static bool has_free(const struct lab_want *want)
 {
-	unsigned int n = want->some ? 1 : want->fit ? want->fit : 1u << want->order;
-
-	return (int64_t)lab_word_get(&heap->free) >= (int64_t)n;
+	return (int64_t)lab_word_get(&heap->free) >= (int64_t)lab_want_frames(want);
 }
 
 /* searches after growth was refused, before the caller gets NULL */
 enum { LAST_TURNS = 4 };
 
-static unsigned int heap_take(const struct want *want, struct lab_frames *out)
+static unsigned int heap_take(const struct lab_want *want, struct lab_frames *out)
 {
 	unsigned int got, turns = 0, nclean, i;
 
 	for (;;) {
-		got = heap_search(want, out);
+		got = lab_heap_search(want, out);
 		if (LAB_LIKELY(got))
 			break;
 		if (lab_heap_map_some(growth()) == 0) {
@@ -320,7 +148,7 @@ static unsigned int heap_take(const struct want *want, struct lab_frames *out)
 			continue;
 		}
 		/* another context may have given or grown meanwhile, or idle memory helps */
-		got = heap_search(want, out);
+		got = lab_heap_search(want, out);
 		if (got)
 			break;
 		if (turns++ >= LAST_TURNS || (!lab_heap_purge(true) && !has_free(want))) {
@@ -340,16 +168,17 @@ static unsigned int heap_take(const struct want *want, struct lab_frames *out)
 unsigned int lab_heap_take_some(unsigned int want_frames, struct lab_frames *out,
 				unsigned int words)
 {
-	struct want want = { .some = want_frames, .words = words };
+	struct lab_want want = { .some = want_frames, .words = words };
 
 	return heap_take(&want, out);
 }
 
-bool lab_heap_take_run(unsigned int n, unsigned int align_order, struct lab_frames *out)
+static bool take_run(unsigned int n, unsigned int align_order, bool slab, struct lab_frames *out)
 {
 	unsigned int order = lab_order_of(n);
-	struct want want = { .fit = align_order ? 0 : n,
-			     .order = order > align_order ? order : align_order };
+	struct lab_want want = { .fit = align_order ? 0 : n,
+				 .order = order > align_order ? order : align_order,
+				 .slab = slab };
 
 	if (!heap_take(&want, out))
 		return false;
@@ -368,6 +197,16 @@ bool lab_heap_take_run(unsigned int n, unsigned int align_order, struct lab_fram
 		out->nclean = clean ? n : 0;
 	}
 	return true;
+}
+
+bool lab_heap_take_run(unsigned int n, unsigned int align_order, struct lab_frames *out)
+{
+	return take_run(n, align_order, false, out);
+}
+
+bool lab_heap_take_slab(unsigned int n, unsigned int align_order, struct lab_frames *out)
+{
+	return take_run(n, align_order, true, out);
 }
 
 bool lab_heap_extend(lab_pfn_t pfn, unsigned int n)
@@ -396,7 +235,7 @@ static void gave(enum lab_zone_id zone, size_t block, unsigned int n)
 	if (zone != LAB_ZONE_HEAP)
 		return;
 	lab_word_add(&heap->dirty, n);
-	if (!is_offered(block))
+	if (!lab_heap_is_offered(block))
 		lab_heap_offer(block);
 }
 
@@ -432,7 +271,7 @@ static void giving_settle(struct lab_giving *giving, unsigned int at)
 	giving->n[at] = 0;
 	giving->of_zone[w.zone] += n;
 	lab_block_count(block, n);
-	if (w.zone == LAB_ZONE_HEAP && !is_offered(block))
+	if (w.zone == LAB_ZONE_HEAP && !lab_heap_is_offered(block))
 		lab_heap_offer(block);
 }
 

@@ -68,6 +68,13 @@ unsigned int lab_heap_take_some(unsigned int want, struct lab_frames *out, unsig
 LAB_NODISCARD bool lab_heap_take_run(unsigned int n, unsigned int align_order,
 				     struct lab_frames *out);
 
+/**
+ * lab_heap_take_slab() - the same for slabs, apart from those that other CPUs make (page/apart.h)
+ * @n: 1 .. 64, as is 2^align_order
+ */
+LAB_NODISCARD bool lab_heap_take_slab(unsigned int n, unsigned int align_order,
+				      struct lab_frames *out);
+
 /** lab_heap_extend() - take the @n frames after a run that ends at @pfn, if free */
 LAB_NODISCARD bool lab_heap_extend(lab_pfn_t pfn, unsigned int n);
 
@@ -109,12 +116,6 @@ void lab_zone_give_part(struct lab_giving *giving, lab_pfn_t pfn, uint64_t mask)
 
 /** lab_zone_give_rest() - the counts of all that is in @giving, which is all zero then */
 void lab_zone_give_rest(struct lab_giving *giving);
-
-/** lab_heap_offer() - a heap block has free frames: let searches find it */
-void lab_heap_offer(size_t block);
-
-/** lab_heap_review() - make the search hint of a block right */
-void lab_heap_review(size_t block);
 
 /**
  * lab_heap_map_some() - claim and map unmapped heap blocks

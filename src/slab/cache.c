@@ -134,7 +134,7 @@ static bool new_slab(unsigned int cls, lab_pfn_t *pfn)
 	unsigned int order = lab_class[cls].order, n = cluster(cls);
 	struct lab_frames frames;
 
-	while (!lab_heap_take_run(n << order, order, &frames)) {
+	while (!lab_heap_take_slab(n << order, order, &frames)) {
 		if (n == 1)
 			return false;
 		n = 1;

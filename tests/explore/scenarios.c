@@ -227,7 +227,7 @@ static void block_run(void)
 {
 	struct lab_frames frames;
 
-	if (!lab_block_take_run(block, LAB_ZONE_HEAP, 1, &frames))
+	if (!lab_block_take_run(block, LAB_ZONE_HEAP, LAB_BLOCK_ALL, 1, &frames))
 		return;
 	got_mask(frame_in_block(frames.pfn), 3);
 	gone_mask(frame_in_block(frames.pfn), 3);
@@ -294,7 +294,7 @@ static void whole_take(void)
 	struct lab_frames frames;
 	unsigned int i;
 
-	if (!lab_block_take_run(block, LAB_ZONE_HEAP, LAB_BLOCK_ORDER, &frames))
+	if (!lab_block_take_run(block, LAB_ZONE_HEAP, LAB_BLOCK_ALL, LAB_BLOCK_ORDER, &frames))
 		return;
 	for (i = 0; i < LAB_BLOCK_FRAMES; i++)
 		ex_must(!has[i]);
