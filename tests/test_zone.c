@@ -3,6 +3,7 @@
 
 #include "os/cpu.h"
 #include "page/apart.h"
+#include "page/search.h"
 
 static struct lab_zone *const heap = &lab_zones[LAB_ZONE_HEAP];
 
@@ -23,6 +24,21 @@ static void shuffle_held(struct held *held, size_t n, uint64_t *seed)
 	}
 }
 
+static void forget_homes(void)
+{
+	size_t i;
+
+	for (i = 0; i < lab_nr_sections() * LAB_SECTION_BLOCKS; i++)
+		lab_byte_set(&lab_home_of_block[i], 0);
+}
+
+/* up to 64 frames wherever they are: nobody's homes are spared, nor the heap made larger for them */
+static unsigned int take_anywhere(unsigned int want, struct lab_frames *out)
+{
+	forget_homes();
+	return lab_heap_take_some(want, out, 1);
+}
+
 /*
  * Every free frame of the heap can be taken without growth: no hint of a block
  * with free frames was lost.  All go back.
@@ -35,7 +51,7 @@ static void assert_all_free_frames_are_found(void)
 	size_t n = 0;
 
 	while (left > 0) {
-		unsigned int got = lab_heap_take_some(left < 64 ? (unsigned int)left : 64, &out, 1);
+		unsigned int got = take_anywhere(left < 64 ? (unsigned int)left : 64, &out);
 		uint64_t mask;
 
 		assert_true(got > 0);
@@ -370,25 +386,9 @@ static void *take_and_give(void *arg)
 	return NULL;
 }
 
-/* are there blocks that were some CPU's; @forget: not any more */
-static bool are_there_homes(bool forget)
-{
-	bool any = false;
-	size_t i;
-
-	for (i = 0; i < lab_nr_sections() * LAB_SECTION_BLOCKS; i++) {
-		if (!lab_section_is_ready(i / LAB_SECTION_BLOCKS))
-			continue;
-		any |= lab_word_get(&lab_block_at(i)->home) != 0;
-		if (forget)
-			lab_word_set(&lab_block_at(i)->home, 0);
-	}
-	return any;
-}
-
 /*
- * CPUs that met at one block have each their own from then on; no frame is lost by it.
- * When they meet is up to the scheduler; they do within a few rounds of 30 ms.
+ * CPUs that met have each their own blocks from then on; no frame is lost by it.  When they
+ * meet is up to the scheduler; they do within a few rounds of 30 ms.
  */
 static void test_cpus_that_meet_find_homes_and_lose_nothing(void **state)
 {
@@ -396,14 +396,30 @@ static void test_cpus_that_meet_find_homes_and_lose_nothing(void **state)
 	pthread_t other;
 
 	(void)state;
-	for (round = 0; round < rounds && !are_there_homes(false); round++) {
+	for (round = 0; round < rounds && !lab_heap_is_crowded(); round++) {
 		assert_int_equal(pthread_create(&other, NULL, take_and_give, NULL), 0);
 		take_and_give(NULL);
 		assert_int_equal(pthread_join(other, NULL), 0);
 	}
-	assert_true(rounds == 1 || are_there_homes(false));
+	assert_true(rounds == 1 || lab_heap_is_crowded());
 	assert_counters_are_exact(0);
 	assert_all_free_frames_are_found();
+}
+
+/* One thread that moves is one: it leaves no free frames alone. */
+static void test_a_thread_that_moves_is_not_crowded(void **state)
+{
+	struct lab_frames out;
+	unsigned int turn;
+
+	(void)state;
+	for (turn = 0; turn < 64; turn++) {
+		(void)pin_to(turn % 2);
+		assert_true(lab_heap_take_some(64, &out, 1) > 0);
+		lab_zone_give_mask(out.pfn, out.mask);
+	}
+	assert_false(lab_heap_is_crowded());
+	pin_by_id(0);
 }
 
 /* single frames of one block after the other; those of the block that is left go to @keep */
@@ -434,10 +450,11 @@ static void test_a_cpu_returns_to_its_former_home(void **state)
 	size_t first;
 
 	(void)state;
-	if (!are_there_homes(true)) {
+	if (!lab_heap_is_crowded()) {
 		print_message("one CPU: there are no homes\n");
 		return;
 	}
+	forget_homes();
 	assert_true(pin_to(0));
 	assert_true(lab_heap_take_run(LAB_BLOCK_FRAMES, LAB_BLOCK_ORDER, &lowest));
 	assert_true(lab_heap_take_some(64, &next, 1) > 0);
@@ -464,7 +481,7 @@ static void assert_words_without_others(unsigned int cpu, size_t block, unsigned
 	assert_int_equal(lab_apart_words(&apart, block), words);
 }
 
-static uint32_t own_word(unsigned int cpu)
+static uint32_t own_area(unsigned int cpu)
 {
 	struct lab_apart apart;
 
@@ -472,7 +489,7 @@ static uint32_t own_word(unsigned int cpu)
 	return apart.own;
 }
 
-static void test_a_cpu_keeps_to_words_that_no_other_takes_from(void **state)
+static void test_a_cpu_keeps_to_areas_that_no_other_takes_from(void **state)
 {
 	unsigned int i;
 
@@ -481,26 +498,26 @@ static void test_a_cpu_keeps_to_words_that_no_other_takes_from(void **state)
 	for (i = 0; i < LAB_APART_RECENT; i++)
 		lab_apart_took(3, 0);
 	assert_words_without_others(3, 0, LAB_BLOCK_ALL);
-	assert_int_equal(own_word(3), 0);
-	assert_words_without_others(4, 0, LAB_BLOCK_ALL & ~1u);
-	lab_apart_took(4, 8 + 7);
-	assert_words_without_others(3, 1, LAB_BLOCK_ALL & ~0x80u);
+	assert_int_equal(own_area(3), 0);
+	assert_words_without_others(4, 0, LAB_BLOCK_ALL & ~3u);
+	lab_apart_took(4, 4 + 3);
+	assert_words_without_others(3, 1, LAB_BLOCK_ALL & ~0xc0u);
 	assert_words_without_others(3, 0, LAB_BLOCK_ALL);
-	assert_int_equal(own_word(3), 0 + 1);
-	assert_int_equal(own_word(4), 8 + 7 + 1);
+	assert_int_equal(own_area(3), 0 + 1);
+	assert_int_equal(own_area(4), 4 + 3 + 1);
 	/* what they share is neither's */
 	lab_apart_took(4, 0);
-	assert_int_equal(own_word(3), 0);
-	assert_int_equal(own_word(4), 0);
+	assert_int_equal(own_area(3), 0);
+	assert_int_equal(own_area(4), 0);
 	lab_apart_took(4, 2);
-	assert_int_equal(own_word(4), 2 + 1);
-	assert_words_without_others(3, 0, LAB_BLOCK_ALL & ~5u);
+	assert_int_equal(own_area(4), 2 + 1);
+	assert_words_without_others(3, 0, LAB_BLOCK_ALL & ~0x33u);
 	for (i = 0; i < LAB_APART_RECENT; i++)
 		lab_apart_took(4, 2);
 	assert_words_without_others(4, 0, LAB_BLOCK_ALL);
 }
 
-static void test_slabs_of_two_cpus_share_no_word(void **state)
+static void test_slabs_of_two_cpus_share_no_area(void **state)
 {
 	enum { MANY = 300 };
 	static lab_pfn_t slab[2][MANY];
@@ -521,7 +538,8 @@ static void test_slabs_of_two_cpus_share_no_word(void **state)
 	}
 	for (i = 0; i < MANY; i++)
 		for (j = 0; j < MANY; j++)
-			assert_int_not_equal(slab[0][i] / 64, slab[1][j] / 64);
+			assert_int_not_equal(lab_apart_area(slab[0][i]),
+					     lab_apart_area(slab[1][j]));
 	for (i = 0; i < MANY; i++)
 		for (cpu = 0; cpu < 2; cpu++)
 			lab_zone_give(slab[cpu][i], i % 3 ? 2 : 1);
@@ -552,11 +570,55 @@ static void test_slabs_of_a_cpu_that_is_alone_are_the_lowest(void **state)
 	assert_counters_are_exact(0);
 }
 
+/* takes all frames that are free, without growth; returns how many entries of @held it took */
+static size_t hold_all(struct lab_frames *held, size_t max)
+{
+	size_t n = 0;
+
+	while (lab_word_get(&heap->free) > 0) {
+		must(n < max);
+		must(take_anywhere(64, &held[n++]) > 0);
+	}
+	return n;
+}
+
+/* Where it is crowded, and nothing lies idle, CPUs take from sections of their own. */
+static void test_cpus_that_met_have_sections_of_their_own(void **state)
+{
+	enum { EACH = 40 };
+	static struct lab_frames held[1u << 16], of[2][EACH];
+	size_t n, i, j;
+	unsigned int cpu;
+
+	(void)state;
+	if (!lab_heap_is_crowded()) {
+		print_message("one CPU: there are no homes\n");
+		return;
+	}
+	n = hold_all(held, sizeof(held) / sizeof(held[0]));
+	forget_homes();
+	for (i = 0; i < EACH; i++) {
+		for (cpu = 0; cpu < 2; cpu++) {
+			assert_true(pin_to(cpu));
+			assert_true(lab_heap_take_some(64, &of[cpu][i], 1) > 0);
+		}
+	}
+	for (i = 0; i < EACH; i++)
+		for (j = 0; j < EACH; j++)
+			assert_int_not_equal(of[0][i].pfn / LAB_SECTION_FRAMES,
+					     of[1][j].pfn / LAB_SECTION_FRAMES);
+	give_all(of[0], EACH);
+	give_all(of[1], EACH);
+	give_all(held, (unsigned int)n);
+	assert_counters_are_exact(0);
+	assert_all_free_frames_are_found();
+}
+
 /* Apart is a wish: what is free only beside another CPU's slabs is taken, before growth. */
 static void test_slabs_find_what_is_free_beside_those_of_another_cpu(void **state)
 {
 	static struct lab_frames held[1u << 16];
-	size_t n = 0, i;
+	size_t n, i;
 	uint64_t managed;
 	struct lab_frames first, out;
 
@@ -567,11 +629,8 @@ static void test_slabs_find_what_is_free_beside_those_of_another_cpu(void **stat
 	}
 	assert_true(pin_to(0));
 	assert_true(lab_heap_take_slab(1, 0, &first));
-	while (lab_word_get(&lab_zones[LAB_ZONE_HEAP].free) > 0) {
-		assert_true(n < sizeof(held) / sizeof(held[0]));
-		assert_true(lab_heap_take_some(64, &held[n++], 1) > 0);
-	}
-	managed = lab_word_get(&lab_zones[LAB_ZONE_HEAP].managed);
+	n = hold_all(held, sizeof(held) / sizeof(held[0]));
+	managed = lab_word_get(&heap->managed);
 	for (i = 0; i < n && held[i].pfn / 64 != first.pfn / 64; i++)
 		;
 	assert_true(i < n);
@@ -580,7 +639,7 @@ static void test_slabs_find_what_is_free_beside_those_of_another_cpu(void **stat
 	assert_true(pin_to(1));
 	assert_true(lab_heap_take_slab(1, 0, &out));
 	assert_int_equal(out.pfn / 64, first.pfn / 64);
-	assert_int_equal(lab_word_get(&lab_zones[LAB_ZONE_HEAP].managed), managed);
+	assert_int_equal(lab_word_get(&heap->managed), managed);
 	lab_zone_give(first.pfn, 1);
 	lab_zone_give(out.pfn, 1);
 	for (i = 0; i < n; i++)
@@ -593,6 +652,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_take_from_empty_heap_grows_it),
+		cmocka_unit_test(test_a_thread_that_moves_is_not_crowded),
+		cmocka_unit_test(test_cpus_that_meet_find_homes_and_lose_nothing),
+		cmocka_unit_test(test_cpus_that_met_have_sections_of_their_own),
 		cmocka_unit_test(test_take_run_of_every_size_is_exact),
 		cmocka_unit_test(test_take_run_reported_clean_reads_as_zero),
 		cmocka_unit_test(test_extend_takes_exactly_what_follows),
@@ -600,10 +662,9 @@ int main(void)
 		cmocka_unit_test(test_heap_beyond_one_section_works_alike),
 		cmocka_unit_test(test_gate_for_foreign_addresses_is_shut),
 		cmocka_unit_test(test_frames_given_in_parts_are_counted_once_and_offered),
-		cmocka_unit_test(test_cpus_that_meet_find_homes_and_lose_nothing),
 		cmocka_unit_test(test_a_cpu_returns_to_its_former_home),
-		cmocka_unit_test(test_a_cpu_keeps_to_words_that_no_other_takes_from),
-		cmocka_unit_test(test_slabs_of_two_cpus_share_no_word),
+		cmocka_unit_test(test_a_cpu_keeps_to_areas_that_no_other_takes_from),
+		cmocka_unit_test(test_slabs_of_two_cpus_share_no_area),
 		cmocka_unit_test(test_slabs_of_a_cpu_that_is_alone_are_the_lowest),
 		cmocka_unit_test(test_slabs_find_what_is_free_beside_those_of_another_cpu),
 		cmocka_unit_test(test_frames_among_threads_are_all_found_again),

@@ -46,9 +46,7 @@ struct lab_block {
 	lab_word_t pad[6];
 	lab_word_t bits[LAB_BLOCK_WORDS];  /* 1: free */
 	lab_word_t clean[LAB_BLOCK_WORDS]; /* 1: reads as zero; meaningful while free */
-	/* on a line of its own, for searches look at it and leave a block that is another CPU's */
-	lab_word_t home; /* 1 + the CPU that takes from it, or 0; a hint, see zone.c */
-	lab_word_t pad2[7];
+	lab_word_t pad2[8];
 } LAB_LINE_ALIGNED;
 
 enum lab_zone_id { LAB_ZONE_HEAP, LAB_ZONE_RESERVE, LAB_ZONE_EXCLUSIVE, LAB_NR_ZONES };

@@ -61,9 +61,37 @@ void lab_heap_review(size_t block)
 
 /* ---- which block ---- */
 
-static lab_word_t crowded; /* steps on a block's word that another CPU's had made vain */
-enum { CROWD = 8 };
-enum { FORMER_HOMES = 64 }; /* blocks to look at, for one that was this CPU's home */
+/*
+ * Do CPUs take single frames by turns, or get in each other's way at a block's word?  A
+ * thread that moves takes by turns with nobody: threads are told apart by where their
+ * stacks lie, as they may be too young to have anything else.  Once so, always so.
+ */
+static lab_word_t crowded; /* up to CROWD */
+static lab_word_t taker;   /* the last: MiB of its stack, and CPU */
+enum { RACE = 1, TURN = 4, CROWD = 8 };
+
+bool lab_heap_is_crowded(void)
+{
+	return lab_word_get(&crowded) >= CROWD;
+}
+
+static void met(unsigned int how)
+{
+	if (!lab_heap_is_crowded())
+		lab_word_add(&crowded, how);
+}
+
+static void note_taker(unsigned int cpu)
+{
+	uint64_t now = (uintptr_t)__builtin_frame_address(0) >> 20 << 16 | cpu;
+	uint64_t seen = lab_word_get(&taker);
+
+	if (seen == now)
+		return;
+	if (seen && seen >> 16 != now >> 16 && (uint16_t)seen != (uint16_t)now)
+		met(TURN);
+	lab_word_set(&taker, now);
+}
 
 /* @words: those of the bitmap that runs may lie in */
 static unsigned int block_take(size_t block, unsigned int words, const struct lab_want *want,
@@ -75,8 +103,8 @@ static unsigned int block_take(size_t block, unsigned int words, const struct la
 		unsigned int got =
 			lab_block_take_many(block, LAB_ZONE_HEAP, want->some, out, want->words);
 
-		if (got && LAB_UNLIKELY(out->raced) && lab_word_get(&crowded) < CROWD)
-			lab_word_add(&crowded, 1);
+		if (got && out->raced)
+			met(RACE);
 		return got;
 	}
 	any = want->fit ? lab_block_take_fit(block, LAB_ZONE_HEAP, words, want->fit, out)
@@ -85,34 +113,59 @@ static unsigned int block_take(size_t block, unsigned int words, const struct la
 }
 
 /*
- * Where CPUs get in each other's way, each takes single frames from a block of its own
- * as long as others are to be had.  Hints, as all here: the home of a CPU is 1 + a block,
- * that of a block 1 + the CPU that it was the home of last.  Not before they did get in
- * each other's way: a home is a block whose free frames the other CPUs leave alone.
+ * Where it is crowded each CPU takes single frames from a block of its own, as long as
+ * others are to be had.  Hints, as all here: the home of a CPU is 1 + the block that it took
+ * from last, that of a block 1 + the CPU that did.  Nowhere else: a home is a block whose
+ * free frames the other CPUs leave alone.
  */
 static lab_word_t home_of_cpu[LAB_NR_CPUS];
+lab_byte_t lab_home_of_block[LAB_NR_SECTIONS * LAB_SECTION_BLOCKS];
+enum { FORMER_HOMES = 64 }; /* blocks to look at, for one that was this CPU's home */
 
 static void home_move(unsigned int cpu, size_t block)
 {
-	lab_word_set(&lab_block_at(block)->home, cpu + 1);
-	lab_word_set(&home_of_cpu[cpu], block + 1);
+	lab_byte_t *home = &lab_home_of_block[block];
+
+	if (lab_byte_get(home) != cpu + 1)
+		lab_byte_set(home, (uint8_t)(cpu + 1));
+	if (lab_word_get(&home_of_cpu[cpu]) != block + 1)
+		lab_word_set(&home_of_cpu[cpu], block + 1);
 }
 
 /* Which blocks a search looks at. */
+enum which { ANY, OWN_SECTION, ONCE_OURS, HOMELESS };
 struct where {
-	bool homeless;	   /* not at homes of CPUs */
-	uint64_t once_of;  /* nonzero: at those alone that were the home of CPU once_of - 1 */
-	unsigned int most; /* at so many, at most, before it gives up */
+	enum which which;
+	unsigned int cpu;	       /* ours */
+	unsigned int most;	       /* at so many, at most, before it gives up */
 	const struct lab_apart *apart; /* not NULL: where other CPUs have no slabs of late */
 };
 
+static const struct where anywhere = { .which = ANY, .most = UINT_MAX };
+
+bool lab_section_is_shared(size_t section, unsigned int cpu)
+{
+	const lab_byte_t *home = &lab_home_of_block[section * LAB_SECTION_BLOCKS];
+	unsigned int i, of;
+
+	for (i = 0; i < LAB_SECTION_BLOCKS; i++) {
+		of = lab_byte_get(&home[i]);
+		if (of && of != cpu + 1)
+			return true;
+	}
+	return false;
+}
+
 static bool is_there(const struct where *where, size_t block)
 {
-	uint64_t home = lab_word_get(&lab_block_at(block)->home);
+	unsigned int home;
 
-	if (where->once_of)
-		return home == where->once_of;
-	return !where->homeless || !home || lab_word_get(&home_of_cpu[home - 1]) != block + 1;
+	if (where->which != ONCE_OURS && where->which != HOMELESS)
+		return true;
+	home = lab_byte_get(&lab_home_of_block[block]);
+	if (where->which == ONCE_OURS)
+		return home == where->cpu + 1;
+	return !home || lab_word_get(&home_of_cpu[home - 1]) != block + 1;
 }
 
 /* of @words of one block, and make its hint right */
@@ -135,6 +188,8 @@ static unsigned int search(const struct lab_want *want, struct where where, size
 	for (s = 0; s < nr; s++) {
 		uint64_t left = lab_word_get(&avail[s]);
 
+		if (where.which == OWN_SECTION && left && lab_section_is_shared(s, where.cpu))
+			continue;
 		while (left) {
 			size_t block = s * LAB_SECTION_BLOCKS + lab_ctz(left);
 
@@ -153,18 +208,18 @@ static unsigned int search(const struct lab_want *want, struct where where, size
 	return 0;
 }
 
-/* alone: the lowest; else from the word that this CPU took from last, or one of its own */
+/* alone: the lowest; else from the area that this CPU took from last, or one of its own */
 static unsigned int search_apart(const struct lab_want *want, struct lab_frames *out)
 {
 	struct lab_apart apart;
-	struct where where = { .most = UINT_MAX };
+	struct where where = anywhere;
 	unsigned int cpu = lab_cpu_now(), got = 0;
 	size_t block;
 
 	lab_apart_look(&apart, cpu);
 	if (apart.own)
-		got = take_there((apart.own - 1) / LAB_BLOCK_WORDS,
-				 1u << (apart.own - 1) % LAB_BLOCK_WORDS, want, out);
+		got = take_there((apart.own - 1) / LAB_APART_AREAS, lab_apart_mask(apart.own - 1),
+				 want, out);
 	if (apart.n && !got) {
 		where.apart = &apart;
 		got = search(want, where, &block, out);
@@ -173,40 +228,55 @@ static unsigned int search_apart(const struct lab_want *want, struct lab_frames 
 	if (!got)
 		got = search(want, where, &block, out);
 	if (got)
-		lab_apart_took(cpu, out->pfn / 64);
+		lab_apart_took(cpu, lab_apart_area(out->pfn));
 	return got;
 }
 
-/* single frames, where CPUs get in each other's way */
-static unsigned int search_home(const struct lab_want *want, struct lab_frames *out)
+unsigned int lab_heap_search_own(const struct lab_want *want, struct lab_frames *out)
 {
-	const struct where once = { .once_of = lab_cpu_now() + 1ull, .most = FORMER_HOMES };
-	unsigned int cpu = (unsigned int)once.once_of - 1, got = 0;
+	unsigned int cpu = lab_cpu_now(), got = 0;
 	uint64_t home = lab_word_get(&home_of_cpu[cpu]);
 	size_t block;
 
-	if (home)
+	if (home && lab_byte_get(&lab_home_of_block[home - 1]) == cpu + 1)
 		got = take_there(home - 1, LAB_BLOCK_ALL, want, out);
 	if (got)
 		return got;
 	/* where this CPU was before lies what it gave back, and no other CPU's */
-	got = search(want, once, &block, out);
+	got = search(want, (struct where){ ONCE_OURS, cpu, FORMER_HOMES, NULL }, &block, out);
 	if (!got)
-		got = search(want, (struct where){ .homeless = true, .most = UINT_MAX }, &block,
-			     out);
+		got = search(want, (struct where){ OWN_SECTION, cpu, UINT_MAX, NULL }, &block, out);
 	if (got)
 		home_move(cpu, block);
 	return got;
 }
 
-unsigned int lab_heap_search(const struct lab_want *want, struct lab_frames *out)
+/* single frames: of the lowest block; where it is crowded, of one that is no CPU's home */
+static unsigned int search_some(const struct lab_want *want, struct lab_frames *out)
 {
-	unsigned int got = 0;
+	struct where where = anywhere;
+	unsigned int cpu = lab_cpu_now(), got;
 	size_t block;
 
+	if (lab_heap_is_crowded())
+		where.which = HOMELESS;
+	else
+		note_taker(cpu);
+	got = search(want, where, &block, out);
+	if (got)
+		home_move(cpu, block);
+	else if (where.which == HOMELESS)
+		got = search(want, anywhere, &block, out);
+	return got;
+}
+
+unsigned int lab_heap_search(const struct lab_want *want, struct lab_frames *out)
+{
+	size_t block;
+
+	if (want->some)
+		return search_some(want, out);
 	if (want->slab)
 		return search_apart(want, out);
-	if (want->some && LAB_UNLIKELY(lab_word_get(&crowded) >= CROWD))
-		got = search_home(want, out);
-	return got ? got : search(want, (struct where){ .most = UINT_MAX }, &block, out);
+	return search(want, anywhere, &block, out);
 }

@@ -32,6 +32,26 @@ static inline unsigned int lab_want_frames(const struct lab_want *want)
  */
 unsigned int lab_heap_search(const struct lab_want *want, struct lab_frames *out);
 
+/*
+ * By block: 1 + the CPU that took single frames from it last, or 0; a hint.  Not in the
+ * blocks: a search looks at those of many, and would disturb who works on these.
+ */
+extern LAB_HIDDEN lab_byte_t lab_home_of_block[LAB_NR_SECTIONS * LAB_SECTION_BLOCKS];
+
+/**
+ * lab_heap_search_own() - single frames of blocks that this CPU took from before, or of
+ *	sections that no other one did
+ *
+ * For where it is crowded; else as above.
+ */
+unsigned int lab_heap_search_own(const struct lab_want *want, struct lab_frames *out);
+
+/** lab_section_is_shared() - did CPUs other than @cpu take single frames from there last */
+bool lab_section_is_shared(size_t section, unsigned int cpu);
+
+/** lab_heap_is_crowded() - do CPUs take single frames by turns, or at a time */
+bool lab_heap_is_crowded(void);
+
 /** lab_heap_is_offered() - do searches look at a heap block */
 bool lab_heap_is_offered(size_t block);
 

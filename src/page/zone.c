@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "base/probe.h"
+#include "os/cpu.h"
 #include "os/os.h"
 #include "page/exclusive.h"
 #include "page/reserve.h"
@@ -95,7 +96,8 @@ static int map_claimed(size_t first, size_t n)
 	return err;
 }
 
-int lab_heap_map_some(size_t want)
+/* @cpu: not LAB_NR_CPUS: only in sections that no other CPU took single frames from */
+static int map_some(size_t want, unsigned int cpu)
 {
 	size_t s, n, first = 0, nr;
 	int err;
@@ -107,7 +109,8 @@ int lab_heap_map_some(size_t want)
 	}
 	nr = lab_nr_sections();
 	for (s = 0; s < nr; s++) {
-		if (!lab_section_is_ready(s))
+		if (!lab_section_is_ready(s) ||
+		    (cpu < LAB_NR_CPUS && lab_section_is_shared(s, cpu)))
 			continue;
 		while ((n = claim_unmapped(s, want, &first))) {
 			err = map_claimed(first, n);
@@ -125,6 +128,11 @@ int lab_heap_map_some(size_t want)
 	return err;
 }
 
+int lab_heap_map_some(size_t want)
+{
+	return map_some(want, LAB_NR_CPUS);
+}
+
 /* free frames that a search missed: another context has them in hand for a moment */
 static bool has_free(const struct lab_want *want)
 {
@@ -134,12 +142,33 @@ static bool has_free(const struct lab_want *want)
 /* searches after growth was refused, before the caller gets NULL */
 enum { LAST_TURNS = 4 };
 
+/*
+ * Where it is crowded a CPU that has no section to itself is better off with a new one; but
+ * not while much of the heap lies idle.
+ */
+static unsigned int heap_take_own(const struct lab_want *want, struct lab_frames *out)
+{
+	const int64_t some = LAB_BLOCK_FRAMES;
+	int64_t idle = (int64_t)lab_word_get(&heap->dirty);
+	unsigned int got;
+
+	if (!want->some || !lab_heap_is_crowded())
+		return 0;
+	got = lab_heap_search_own(want, out);
+	if (got || idle > some + (int64_t)lab_word_get(&heap->managed) / 8 ||
+	    map_some(growth(), lab_cpu_now()))
+		return got;
+	return lab_heap_search_own(want, out);
+}
+
 static unsigned int heap_take(const struct lab_want *want, struct lab_frames *out)
 {
 	unsigned int got, turns = 0, nclean, i;
 
 	for (;;) {
-		got = lab_heap_search(want, out);
+		got = heap_take_own(want, out);
+		if (!got)
+			got = lab_heap_search(want, out);
 		if (LAB_LIKELY(got))
 			break;
 		if (lab_heap_map_some(growth()) == 0) {

@@ -48,17 +48,31 @@ static unsigned int flush_size(void)
 	return (unsigned int)n;
 }
 
+/* pages that the reserve has above low */
+static unsigned int take_reserved(unsigned int want, struct lab_frames out[LAB_BLOCK_WORDS])
+{
+	uint64_t low = lab_word_get(&lab_zones[LAB_ZONE_RESERVE].low);
+
+	out[1].mask = 0;
+	return lab_reserve_take_some(LAB_ZONE_RESERVE, want < 64 ? want : 64, low, out);
+}
+
+/*
+ * Who has few pages gets them from the reserve.  Who has many gets them there last: CPUs
+ * would hand those few to and fro.
+ */
 static unsigned int take_pages(struct lab_frames out[LAB_BLOCK_WORDS])
 {
-	unsigned int want = refill_size(), got;
-	uint64_t low = lab_word_get(&lab_zones[LAB_ZONE_RESERVE].low);
+	unsigned int want = refill_size(), got = 0;
 
 	end_row();
 	/* an ordinary slow path: the place where the resident zones are refilled */
 	lab_zones_follow();
-	got = lab_reserve_take_some(LAB_ZONE_RESERVE, want < 64 ? want : 64, low, out);
-	out[1].mask = 0;
-	return got ? got : lab_heap_take_some(want, out, LAB_BLOCK_WORDS);
+	if (want <= REFILL_MIN)
+		got = take_reserved(want, out);
+	if (!got)
+		got = lab_heap_take_some(want, out, LAB_BLOCK_WORDS);
+	return got || want <= REFILL_MIN ? got : take_reserved(want, out);
 }
 
 /* pages on their way back, by words of bitmaps and then by blocks */
