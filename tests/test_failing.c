@@ -449,6 +449,7 @@ static void test_reserve_outlives_the_heap(void **state)
 			chain = p;
 		}
 	}
+	assert_true(lab_heap_is_refused());
 	assert_true(lab_word_get(&reserve->free) >= lab_word_get(&reserve->min));
 	while ((got[n] = labyrinth_alloc_page(LABYRINTH_GFP_ATOMIC)))
 		n++;

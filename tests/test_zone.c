@@ -614,6 +614,37 @@ static void test_cpus_that_met_have_sections_of_their_own(void **state)
 	assert_all_free_frames_are_found();
 }
 
+/* Nor while much is free; and what is emptied is nobody's. */
+static void test_what_is_free_is_not_left_alone_for_a_section(void **state)
+{
+	struct lab_frames of[2];
+	uint64_t managed;
+	unsigned int cpu;
+	size_t i;
+
+	(void)state;
+	if (!lab_heap_is_crowded()) {
+		print_message("one CPU: there are no homes\n");
+		return;
+	}
+	(void)lab_heap_purge(true);
+	for (i = 0; i < lab_nr_sections() * LAB_SECTION_BLOCKS; i++)
+		assert_int_equal(lab_byte_get(&lab_home_of_block[i]), 0);
+	while (lab_word_get(&heap->free) <= 2 * LAB_SECTION_FRAMES)
+		assert_int_equal(lab_heap_map_some(LAB_SECTION_BLOCKS), 0);
+	managed = lab_word_get(&heap->managed);
+	for (i = 0; i < lab_nr_sections() * LAB_SECTION_BLOCKS; i++)
+		lab_byte_set(&lab_home_of_block[i], 3 + 1);
+	for (cpu = 0; cpu < 2; cpu++) {
+		assert_true(pin_to(cpu));
+		assert_true(lab_heap_take_some(64, &of[cpu], 1) > 0);
+	}
+	assert_int_equal(lab_word_get(&heap->managed), managed);
+	give_all(of, 2);
+	forget_homes();
+	assert_counters_are_exact(0);
+}
+
 /* Apart is a wish: what is free only beside another CPU's slabs is taken, before growth. */
 static void test_slabs_find_what_is_free_beside_those_of_another_cpu(void **state)
 {
@@ -663,6 +694,7 @@ int main(void)
 		cmocka_unit_test(test_gate_for_foreign_addresses_is_shut),
 		cmocka_unit_test(test_frames_given_in_parts_are_counted_once_and_offered),
 		cmocka_unit_test(test_a_cpu_returns_to_its_former_home),
+		cmocka_unit_test(test_what_is_free_is_not_left_alone_for_a_section),
 		cmocka_unit_test(test_a_cpu_keeps_to_areas_that_no_other_takes_from),
 		cmocka_unit_test(test_slabs_of_two_cpus_share_no_area),
 		cmocka_unit_test(test_slabs_of_a_cpu_that_is_alone_are_the_lowest),

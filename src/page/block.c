@@ -101,7 +101,7 @@ static bool count_take(struct lab_block *block, enum lab_zone_id zone, unsigned 
 
 /*
  * The exchange is seq_cst, which includes the release of the bits, because of
- * the search hints of zone.c: a giver raises the count and then looks at the
+ * the search hints of search.c: a giver raises the count and then looks at the
  * hint, a retractor clears the hint and then looks at the count, and at least
  * one of the two has to see the other.
  */

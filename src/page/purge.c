@@ -69,6 +69,7 @@ static size_t purge_whole(size_t block, bool unmap)
 		dirty += lab_popcount(~lab_word_get(&lab_block_at(block)->clean[word]));
 	if (dirty)
 		purge_tables(block);
+	lab_home_forget(block);
 	if (unmap && lab_os_unmap(address(block, 0), 1ul << LAB_BLOCK_SHIFT) == 0) {
 		lab_word_sub(&heap->free, LAB_BLOCK_FRAMES);
 		lab_word_sub(&heap->managed, LAB_BLOCK_FRAMES);

@@ -96,6 +96,7 @@ static void settle(size_t index, size_t n, bool *clean)
 		} else {
 			lab_word_add(&heap->managed, LAB_BLOCK_FRAMES);
 		}
+		lab_home_forget(i);
 		/* EMPTY: mapped, and no frame of it can be taken */
 		lab_block_release(i, LAB_ZONE_HEAP, LAB_BLOCK_EMPTY);
 	}

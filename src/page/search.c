@@ -63,12 +63,15 @@ void lab_heap_review(size_t block)
 
 /*
  * Do CPUs take single frames by turns, or get in each other's way at a block's word?  A
- * thread that moves takes by turns with nobody: threads are told apart by where their
- * stacks lie, as they may be too young to have anything else.  Once so, always so.
+ * thread that moves takes by turns with nobody.  Once so, always so.
  */
-static lab_word_t crowded; /* up to CROWD */
-static lab_word_t taker;   /* the last: MiB of its stack, and CPU */
+static lab_word_t crowded LAB_LINE_ALIGNED; /* CROWD and more */
 enum { RACE = 1, TURN = 4, CROWD = 8 };
+
+/* The last: its thread pointer, and CPU. */
+static struct {
+	lab_word_t thread, cpu;
+} taker LAB_LINE_ALIGNED;
 
 bool lab_heap_is_crowded(void)
 {
@@ -83,14 +86,15 @@ static void met(unsigned int how)
 
 static void note_taker(unsigned int cpu)
 {
-	uint64_t now = (uintptr_t)__builtin_frame_address(0) >> 20 << 16 | cpu;
-	uint64_t seen = lab_word_get(&taker);
+	uint64_t self = (uintptr_t)__builtin_thread_pointer();
+	uint64_t thread = lab_word_get(&taker.thread);
 
-	if (seen == now)
+	if (thread == self && lab_word_get(&taker.cpu) == cpu)
 		return;
-	if (seen && seen >> 16 != now >> 16 && (uint16_t)seen != (uint16_t)now)
+	if (thread && thread != self && lab_word_get(&taker.cpu) != cpu)
 		met(TURN);
-	lab_word_set(&taker, now);
+	lab_word_set(&taker.thread, self);
+	lab_word_set(&taker.cpu, cpu);
 }
 
 /* @words: those of the bitmap that runs may lie in */
@@ -118,9 +122,17 @@ static unsigned int block_take(size_t block, unsigned int words, const struct la
  * from last, that of a block 1 + the CPU that did.  Nowhere else: a home is a block whose
  * free frames the other CPUs leave alone.
  */
-static lab_word_t home_of_cpu[LAB_NR_CPUS];
+static struct {
+	lab_word_t block;
+} LAB_LINE_ALIGNED home_of_cpu[LAB_NR_CPUS];
 lab_byte_t lab_home_of_block[LAB_NR_SECTIONS * LAB_SECTION_BLOCKS];
 enum { FORMER_HOMES = 64 }; /* blocks to look at, for one that was this CPU's home */
+
+void lab_home_forget(size_t block)
+{
+	if (lab_byte_get(&lab_home_of_block[block]))
+		lab_byte_set(&lab_home_of_block[block], 0);
+}
 
 static void home_move(unsigned int cpu, size_t block)
 {
@@ -128,8 +140,8 @@ static void home_move(unsigned int cpu, size_t block)
 
 	if (lab_byte_get(home) != cpu + 1)
 		lab_byte_set(home, (uint8_t)(cpu + 1));
-	if (lab_word_get(&home_of_cpu[cpu]) != block + 1)
-		lab_word_set(&home_of_cpu[cpu], block + 1);
+	if (lab_word_get(&home_of_cpu[cpu].block) != block + 1)
+		lab_word_set(&home_of_cpu[cpu].block, block + 1);
 }
 
 /* Which blocks a search looks at. */
@@ -165,7 +177,7 @@ static bool is_there(const struct where *where, size_t block)
 	home = lab_byte_get(&lab_home_of_block[block]);
 	if (where->which == ONCE_OURS)
 		return home == where->cpu + 1;
-	return !home || lab_word_get(&home_of_cpu[home - 1]) != block + 1;
+	return !home || lab_word_get(&home_of_cpu[home - 1].block) != block + 1;
 }
 
 /* of @words of one block, and make its hint right */
@@ -194,10 +206,10 @@ static unsigned int search(const struct lab_want *want, struct where where, size
 			size_t block = s * LAB_SECTION_BLOCKS + lab_ctz(left);
 
 			left &= left - 1;
-			if (!where.most--)
-				return 0;
 			if (!is_there(&where, block))
 				continue;
+			if (!where.most--)
+				return 0;
 			words = where.apart ? lab_apart_words(where.apart, block) : LAB_BLOCK_ALL;
 			got = take_there(block, words, want, out);
 			*found = block;
@@ -227,15 +239,18 @@ static unsigned int search_apart(const struct lab_want *want, struct lab_frames 
 	}
 	if (!got)
 		got = search(want, where, &block, out);
-	if (got)
-		lab_apart_took(cpu, lab_apart_area(out->pfn));
+	if (!got)
+		return 0;
+	lab_apart_took(cpu, lab_apart_area(out->pfn));
+	if (lab_apart_area(out->pfn + got - 1) != lab_apart_area(out->pfn))
+		lab_apart_took(cpu, lab_apart_area(out->pfn + got - 1));
 	return got;
 }
 
 unsigned int lab_heap_search_own(const struct lab_want *want, struct lab_frames *out)
 {
 	unsigned int cpu = lab_cpu_now(), got = 0;
-	uint64_t home = lab_word_get(&home_of_cpu[cpu]);
+	uint64_t home = lab_word_get(&home_of_cpu[cpu].block);
 	size_t block;
 
 	if (home && lab_byte_get(&lab_home_of_block[home - 1]) == cpu + 1)

@@ -46,6 +46,9 @@ extern LAB_HIDDEN lab_byte_t lab_home_of_block[LAB_NR_SECTIONS * LAB_SECTION_BLO
  */
 unsigned int lab_heap_search_own(const struct lab_want *want, struct lab_frames *out);
 
+/** lab_home_forget() - nothing is left in a block of what a CPU took from it */
+void lab_home_forget(size_t block);
+
 /** lab_section_is_shared() - did CPUs other than @cpu take single frames from there last */
 bool lab_section_is_shared(size_t section, unsigned int cpu);
 

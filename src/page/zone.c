@@ -96,7 +96,7 @@ static int map_claimed(size_t first, size_t n)
 	return err;
 }
 
-/* @cpu: not LAB_NR_CPUS: only in sections that no other CPU took single frames from */
+/* @cpu: only in sections that no other CPU took single frames from; LAB_NR_CPUS: in any */
 static int map_some(size_t want, unsigned int cpu)
 {
 	size_t s, n, first = 0, nr;
@@ -143,20 +143,50 @@ static bool has_free(const struct lab_want *want)
 enum { LAST_TURNS = 4 };
 
 /*
- * Where it is crowded a CPU that has no section to itself is better off with a new one; but
- * not while much of the heap lies idle.
+ * Where it is crowded a CPU that has no section to itself is better off with a new one.  A
+ * section has its price in address space, 5.5 MiB for its tables; so not while as much of the
+ * heap is free as is in use, or while few sections are well filled, and not where the system
+ * refused: there it is to be left for those who have nothing else.
  */
+enum { CHEAP_SECTIONS = 4, FILLED_SHIFT = 2 };
+
+static lab_word_t refused; /* 1: the heap could not grow when it was tried last */
+
+bool lab_heap_is_refused(void)
+{
+	return lab_word_get(&refused);
+}
+
+static bool may_have_own(void)
+{
+	uint64_t managed = lab_word_get(&heap->managed), free = lab_word_get(&heap->free);
+	size_t sections = lab_nr_sections();
+
+	return !lab_heap_is_refused() && free <= managed - free + LAB_SECTION_FRAMES &&
+	       (int64_t)lab_word_get(&heap->dirty) <=
+		       (int64_t)(LAB_BLOCK_FRAMES + (managed - free) / 8) &&
+	       (sections < CHEAP_SECTIONS ||
+		sections * LAB_SECTION_FRAMES >> FILLED_SHIFT <= managed);
+}
+
+static int grow(size_t want, unsigned int cpu)
+{
+	int err = map_some(want, cpu);
+
+	if (lab_heap_is_refused() != (err != 0))
+		lab_word_set(&refused, err != 0);
+	return err;
+}
+
 static unsigned int heap_take_own(const struct lab_want *want, struct lab_frames *out)
 {
-	const int64_t some = LAB_BLOCK_FRAMES;
-	int64_t idle = (int64_t)lab_word_get(&heap->dirty);
+	enum { OWN_BLOCKS = 2 };
 	unsigned int got;
 
 	if (!want->some || !lab_heap_is_crowded())
 		return 0;
 	got = lab_heap_search_own(want, out);
-	if (got || idle > some + (int64_t)lab_word_get(&heap->managed) / 8 ||
-	    map_some(growth(), lab_cpu_now()))
+	if (got || !may_have_own() || grow(OWN_BLOCKS, lab_cpu_now()))
 		return got;
 	return lab_heap_search_own(want, out);
 }
@@ -171,7 +201,7 @@ static unsigned int heap_take(const struct lab_want *want, struct lab_frames *ou
 			got = lab_heap_search(want, out);
 		if (LAB_LIKELY(got))
 			break;
-		if (lab_heap_map_some(growth()) == 0) {
+		if (grow(growth(), LAB_NR_CPUS) == 0) {
 			/* an ordinary slow path: a heap that grows has a reserve that grows */
 			lab_zones_follow();
 			continue;

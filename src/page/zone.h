@@ -48,7 +48,7 @@ static inline struct lab_zone *lab_zone_at(enum lab_zone_id id)
 enum lab_zone_id lab_zone_of(lab_pfn_t pfn);
 
 /**
- * lab_heap_take_some() - up to @want single frames, growing if there are none
+ * lab_heap_take_some() - up to @want single frames, growing if there are none for this CPU
  * @want:  1 .. LAB_BLOCK_FRAMES
  * @out:   @words of them, or one whose mask is 0 comes first
  * @words: of a bitmap, that they may lie in, 1 .. LAB_BLOCK_WORDS
@@ -124,6 +124,9 @@ void lab_zone_give_rest(struct lab_giving *giving);
  * Return: 0 or -ENOMEM.
  */
 LAB_NODISCARD int lab_heap_map_some(size_t want);
+
+/** lab_heap_is_refused() - the heap could not grow when it was tried last; a hint */
+bool lab_heap_is_refused(void);
 
 /**
  * lab_zones_follow() - a step of growth for each resident zone that is small beside the heap

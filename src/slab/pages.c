@@ -58,8 +58,8 @@ static unsigned int take_reserved(unsigned int want, struct lab_frames out[LAB_B
 }
 
 /*
- * Who has few pages gets them from the reserve.  Who has many gets them there last: CPUs
- * would hand those few to and fro.
+ * Who has few pages gets them from the reserve.  Who has many gets them there last, as CPUs
+ * would hand those few to and fro; unless the heap cannot grow: it would be swept first.
  */
 static unsigned int take_pages(struct lab_frames out[LAB_BLOCK_WORDS])
 {
@@ -68,11 +68,11 @@ static unsigned int take_pages(struct lab_frames out[LAB_BLOCK_WORDS])
 	end_row();
 	/* an ordinary slow path: the place where the resident zones are refilled */
 	lab_zones_follow();
-	if (want <= REFILL_MIN)
+	if (want <= REFILL_MIN || lab_heap_is_refused())
 		got = take_reserved(want, out);
 	if (!got)
 		got = lab_heap_take_some(want, out, LAB_BLOCK_WORDS);
-	return got || want <= REFILL_MIN ? got : take_reserved(want, out);
+	return got ? got : take_reserved(want, out);
 }
 
 /* pages on their way back, by words of bitmaps and then by blocks */
